@@ -78,9 +78,11 @@ def sentence(view: View) -> str:
 
 def summary(view: View) -> str:
     height, width = view.size
+    notice = view.shown.notice
     return (
         f'<p class="summary" role="status">{escape(sentence(view))}</p>'
-        f'<p class="facts">{width:,} × {height:,} pixels, {view.seconds:.1f} s</p>'
+        + (f'<p class="notice">{escape(notice)}</p>' if notice else "")
+        + f'<p class="facts">{width:,} × {height:,} pixels, {view.seconds:.1f} s</p>'
     )
 
 

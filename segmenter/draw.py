@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -81,4 +82,12 @@ def shrink(result: Segmentation, side: int) -> Segmentation:
     image = Image.fromarray(result.image).resize((columns, rows), Image.Resampling.BILINEAR, reducing_gap=2.0)
     class_ids, confidence = (pick_nearest(array, rows, columns) for array in (result.class_ids, result.confidence))
     seeds = None if result.seeds is None else pick_nearest(result.seeds, rows, columns)
-    return Segmentation(np.asarray(image), class_ids, confidence, result.task, seeds)
+    min_object = max(1, round(result.min_object * class_ids.size / result.class_ids.size))
+    return replace(
+        result,
+        image=np.asarray(image),
+        class_ids=class_ids,
+        confidence=confidence,
+        seeds=seeds,
+        min_object=min_object,
+    )

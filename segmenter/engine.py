@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from segmenter.image import normalise
+from segmenter.networks import WithDescription
 
 
 def choose_device(device: str) -> str:
@@ -25,16 +26,18 @@ class Engine:
         self.device = device
         self.mean, self.std = mean, std
         self.network = network.to(device).to(memory_format=torch.channels_last)
+        self._describing = WithDescription(self.network)
 
-    def logits(self, images: np.ndarray) -> Tensor:
-        """uint8 images (B, H, W, 3) -> float32 logits (B, M, H, W) on the engine's device."""
+    def run(self, images: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """uint8 images (B, H, W, 3) -> float32 logits (B, M, H, W) on the engine's device, and the
+        descriptions float32 (B, F) of the images (see ``WithDescription``)."""
         training = self.network.training
         self.network.eval()
         try:
             with torch.inference_mode():
                 pixels = normalise(torch.from_numpy(images).to(self.device), self.mean, self.std)
                 with torch.autocast("cuda", enabled=self.device.startswith("cuda")):
-                    logits: Tensor = self.network(pixels)
-                return logits.float()
+                    logits, descriptions = self._describing(pixels)
+                return logits.float(), descriptions.float().cpu().numpy()
         finally:
             self.network.train(training)

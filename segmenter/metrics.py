@@ -52,6 +52,26 @@ def foreground_confusion(confusion: np.ndarray) -> np.ndarray:
     return np.add.reduceat(rows, [0, 1], axis=1)
 
 
+CALIBRATION_BINS = 15
+
+
+def calibration_counts(confidence: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """Pixels by confidence in 15 equal bins of [0, 1]: float64 (15, 3), per bin their number, the sum of their
+    confidence and how many are correct. ``confidence`` float and ``correct`` bool are of one shape."""
+    chosen = np.minimum((confidence.ravel() * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    columns = (None, confidence.ravel(), correct.ravel())
+    return np.stack([np.bincount(chosen, column, CALIBRATION_BINS) for column in columns], axis=1).astype(np.float64)
+
+
+def expected_calibration_error(counts: np.ndarray) -> float:
+    """How far confidence is from accuracy, averaged over all pixels, in [0, 1]; 0 when there is none.
+
+    ECE of Guo et al. (ICML 2017) from the counts of ``calibration_counts``.
+    """
+    pixels = counts[:, 0].sum()
+    return float(np.abs(counts[:, 1] - counts[:, 2]).sum() / pixels) if pixels else 0.0
+
+
 def object_matches(target: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, int, int]:
     """IoU of each true object with the predicted one it overlaps best.
 

@@ -28,8 +28,9 @@ class Segmentation:
     """What a model found. All arrays have the picture's own height and width.
 
     ``image`` uint8 (H, W, 3) RGB; ``class_ids`` uint8 (H, W); ``confidence`` float32 (H, W) in [0, 1],
-    the probability of the chosen class; ``seeds`` bool (H, W), the inner parts of objects, where the
-    model tells them from boundaries, else None.
+    the calibrated probability of the chosen class; ``seeds`` bool (H, W), the cores of objects, where the
+    model knows them, else None. Objects have at least ``min_object`` pixels. ``familiarity`` tells how much
+    the picture is like those the model learnt from: log-odds, below 0 where it is not; None if unknown.
     """
 
     image: np.ndarray
@@ -37,6 +38,18 @@ class Segmentation:
     confidence: np.ndarray
     task: Task
     seeds: np.ndarray | None = None
+    min_object: int = 1
+    familiarity: float | None = None
+
+    @property
+    def notice(self) -> str | None:
+        """A plain statement where the picture does not look like what the model was trained on, else None."""
+        if self.familiarity is None or self.familiarity >= 0:
+            return None
+        return (
+            f"This does not look like the pictures that the {self.task.name} model was trained on; "
+            "take its mask with care."
+        )
 
     def mask(self, class_name: str) -> np.ndarray:
         """bool (H, W), true where the class was chosen; KeyError for a class the task has not."""
@@ -62,6 +75,6 @@ class Segmentation:
 
     @cached_property
     def _labels(self) -> np.ndarray:
-        labels = label_objects(self.class_ids > 0, self.seeds)
+        labels = label_objects(self.class_ids > 0, self.seeds, self.min_object)
         labels.setflags(write=False)
         return labels

@@ -13,6 +13,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,13 @@ def test_nothing_found_is_said(fakes: dict[str, FakeSegmenter], tmp_path: Path) 
     Image.new("RGB", (5, 3)).save(tmp_path / "flat.png")  # a quarter of three rows is none
     page = handlers.on_upload(_given(tmp_path / "flat.png"), "water", "Overlay", 50)
     assert words.sentence(page.view) == "No water was found in this picture."
+
+
+def test_a_picture_of_another_kind_is_said(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
+    page = handlers.on_upload(_given(picture), "water", "Overlay", 50)
+    assert "notice" not in page.summary
+    strange = replace(page.view, shown=replace(page.view.shown, familiarity=-0.1))
+    assert "does not look like the pictures that the water model was trained on" in words.summary(strange)
 
 
 @pytest.mark.parametrize(("name", "content", "message"), BAD_FILES)

@@ -28,7 +28,7 @@ def test_a_device_that_is_not_here(monkeypatch, refusal, device):
 def test_logits_come_from_normalised_pixels():
     images = np.zeros((2, 3, 5, 3), np.uint8)
     images[1, 2, 4] = (255, 51, 0)
-    logits = Engine(ColourNetwork(3), (0.5, 0.1, 0.0), (0.5, 0.2, 1.0), "cpu").logits(images)
+    logits = Engine(ColourNetwork(3), (0.5, 0.1, 0.0), (0.5, 0.2, 1.0), "cpu").run(images)[0]
     assert logits.shape == (2, 3, 3, 5) and logits.dtype == torch.float32
     assert not logits.requires_grad
     assert logits[0, :, 0, 0].tolist() == pytest.approx([-1, -0.5, 0])
@@ -38,7 +38,7 @@ def test_logits_come_from_normalised_pixels():
 @pytest.mark.parametrize("training", [False, True])
 def test_the_network_runs_in_evaluation_mode_and_returns_to_its_own(training):
     network = ColourNetwork(2).train(training)
-    Engine(network, HALF, HALF, "cpu").logits(np.zeros((1, 2, 2, 3), np.uint8))
+    Engine(network, HALF, HALF, "cpu").run(np.zeros((1, 2, 2, 3), np.uint8))
     assert network.modes == [False]
     assert network.training is training
 
@@ -50,7 +50,7 @@ def test_the_mode_returns_after_an_error():
 
     network = Broken().train()
     with pytest.raises(RuntimeError, match="out of memory"):
-        Engine(network, HALF, HALF, "cpu").logits(np.zeros((1, 2, 2, 3), np.uint8))
+        Engine(network, HALF, HALF, "cpu").run(np.zeros((1, 2, 2, 3), np.uint8))
     assert network.training
 
 
@@ -59,4 +59,4 @@ def test_half_precision_logits_become_float32():
         def forward(self, pixels):
             return pixels.half()
 
-    assert Engine(Half(), HALF, HALF, "cpu").logits(np.zeros((1, 2, 2, 3), np.uint8)).dtype == torch.float32
+    assert Engine(Half(), HALF, HALF, "cpu").run(np.zeros((1, 2, 2, 3), np.uint8))[0].dtype == torch.float32

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage.draw import disk
 
-from segmenter.instances import MIN_SIZE, label_objects
+from segmenter.instances import label_objects
 
 
 def discs(*circles, shape=(21, 36)):
@@ -62,14 +62,14 @@ def test_a_region_without_a_seed_is_one_object(seeded):
     assert ((labels > 0) == mask).all()
 
 
-@pytest.mark.parametrize(("pixels", "objects"), [(MIN_SIZE - 1, 1), (MIN_SIZE, 2)])
+@pytest.mark.parametrize(("pixels", "objects"), [(9, 1), (10, 2)])
 def test_a_seed_that_is_noise(pixels, objects):
-    """Beside a good seed, one of nine pixels does not count and one of ten does."""
+    """Where objects have 40 pixels at least, a seed of nine parts nothing and one of ten does."""
     mask = np.ones((5, 30), bool)
     seeds = np.zeros_like(mask)
     seeds[1:4, 2:6] = True
     seeds[2, 15 : 15 + pixels] = True
-    assert label_objects(mask, seeds).max() == objects
+    assert label_objects(mask, seeds, min_size=40).max() == objects
 
 
 def test_a_tiny_seed_alone_keeps_its_object():
@@ -79,25 +79,33 @@ def test_a_tiny_seed_alone_keeps_its_object():
     assert sorted(sizes(labels)) == [25, 69]
 
 
-@pytest.mark.parametrize(("pixels", "objects"), [(MIN_SIZE - 1, 1), (MIN_SIZE, 2)])
+@pytest.mark.parametrize(("pixels", "objects"), [(9, 1), (10, 2)])
 def test_a_region_that_is_noise(pixels, objects):
-    """Where objects have seeds, a speck without one is an object from ten pixels on."""
     mask = discs((10, 7, 5))
     mask[18, 20 : 20 + pixels] = True
-    assert label_objects(mask, discs((10, 7, 3))).max() == objects
+    assert label_objects(mask, discs((10, 7, 3)), min_size=10).max() == objects
+    assert label_objects(mask, min_size=10).max() == objects
     assert label_objects(mask).max() == 2
+
+
+def test_an_object_that_a_seed_leaves_too_small_does_not_count():
+    mask = np.ones((4, 12), bool)
+    seeds = np.zeros_like(mask)
+    seeds[:, :7] = seeds[:, 11] = True
+    labels = label_objects(mask, seeds, min_size=13)
+    assert labels.max() == 1 and labels[0, 0] == 1 and labels[0, 11] == 0
 
 
 def test_only_specks_are_no_object():
     mask = np.zeros((9, 9), bool)
     mask[2, 2:5] = True
-    assert (label_objects(mask, np.zeros_like(mask)) == 0).all()
+    assert (label_objects(mask, np.zeros_like(mask), min_size=4) == 0).all()
 
 
 def test_two_tiny_seeds_in_one_region_are_one_object():
     seeds = np.zeros((5, 9), bool)
     seeds[2, 1] = seeds[2, 7] = True
-    assert (label_objects(np.ones((5, 9), bool), seeds) == 1).all()
+    assert (label_objects(np.ones((5, 9), bool), seeds, min_size=8) == 1).all()
 
 
 def test_seeds_outside_the_mask_do_not_count():
@@ -113,7 +121,7 @@ def test_the_part_of_a_seed_outside_the_mask_does_not_count():
     mask[:4] = True
     seeds[1:3, 2:6] = True
     seeds[3:7, 20:22] = True
-    assert label_objects(mask, seeds).max() == 1
+    assert label_objects(mask, seeds, min_size=12).max() == 1
 
 
 def test_corners_do_not_join():

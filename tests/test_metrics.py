@@ -5,8 +5,10 @@ from skimage.draw import disk, rectangle
 from segmenter.metrics import (
     AP_THRESHOLDS,
     average_precision,
+    calibration_counts,
     confusion_matrix,
     dice_per_class,
+    expected_calibration_error,
     foreground_confusion,
     iou_per_class,
     object_matches,
@@ -175,3 +177,23 @@ def test_average_precision_of_nothing():
     assert set(average_precision([]).values()) == set(average_precision([nothing]).values()) == {1.0}
     one = object_matches(labelled(box(0, 0, 3, 3)), labelled())
     assert set(average_precision([nothing, one]).values()) == {0.0}
+
+
+# ---------------------------------------------------------------- calibration
+
+
+def test_calibration_error_by_hand():
+    """Two pixels at 0.9, one right: off by 0.4; two at 0.62, both right: off by 0.38. The mean is 0.39."""
+    counts = calibration_counts(np.array([[0.9, 0.9], [0.62, 0.62]]), np.array([[True, False], [True, True]]))
+    assert counts.shape == (15, 3) and counts[:, 0].sum() == 4
+    assert counts[13].tolist() == pytest.approx([2, 1.8, 1]) and counts[9].tolist() == pytest.approx([2, 1.24, 2])
+    assert expected_calibration_error(counts) == pytest.approx(0.39)
+
+
+def test_full_confidence_has_a_bin_and_pictures_add_up():
+    right = calibration_counts(np.ones(3), np.ones(3, bool))
+    wrong = calibration_counts(np.ones(1), np.zeros(1, bool))
+    assert right[14].tolist() == [3, 3, 3]
+    assert expected_calibration_error(right) == 0
+    assert expected_calibration_error(right + wrong) == 0.25
+    assert expected_calibration_error(np.zeros((15, 3))) == 0

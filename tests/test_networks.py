@@ -22,6 +22,7 @@ from segmenter.networks import (
     load_config,
     load_encoder,
     load_network,
+    map_probabilities,
     save_network,
 )
 
@@ -392,10 +393,21 @@ def maps_of(*probabilities):
     return torch.tensor([math.log(value) for value in probabilities]).view(1, -1, 1, 1)
 
 
+def probabilities_of(logits, config):
+    return class_probabilities(map_probabilities(logits, config), config)
+
+
+def test_temperature_softens_without_changing_the_order():
+    hot = replace(config_of({"classes": 3}), temperature=2.0)
+    found = map_probabilities(maps_of(0.1, 0.5, 0.4), hot).flatten()
+    roots = torch.tensor([0.1, 0.5, 0.4]).sqrt()
+    assert found.tolist() == pytest.approx((roots / roots.sum()).tolist())
+
+
 def test_probabilities_of_plain_maps():
     config = config_of({"classes": 3})
     assert config.seed_map is None
-    assert class_probabilities(maps_of(0.2, 0.5, 0.3), config).flatten().tolist() == pytest.approx([0.2, 0.5, 0.3])
+    assert probabilities_of(maps_of(0.2, 0.5, 0.3), config).flatten().tolist() == pytest.approx([0.2, 0.5, 0.3])
 
 
 @pytest.mark.parametrize(
@@ -409,14 +421,14 @@ def test_probabilities_of_plain_maps():
 def test_maps_of_one_class_are_added(network_classes, maps, expected, seed_map):
     config = config_of({"classes": 2}, network_classes=network_classes)
     assert config.seed_map == seed_map
-    assert class_probabilities(maps_of(*maps), config).flatten().tolist() == pytest.approx(expected)
+    assert probabilities_of(maps_of(*maps), config).flatten().tolist() == pytest.approx(expected)
 
 
 def test_the_pixels_stay_in_their_places():
     config = config_of({"classes": 2}, network_classes=(0, 1, 1))
     logits = torch.zeros(2, 3, 4, 5, dtype=torch.float16)
     logits[1, 0, 2, 3] = 20
-    probabilities = class_probabilities(logits, config)
+    probabilities = probabilities_of(logits, config)
     assert probabilities.shape == (2, 2, 4, 5) and probabilities.dtype == torch.float32
     assert probabilities.sum(1).flatten().tolist() == pytest.approx([1] * 40)
     assert probabilities[1, :, 2, 3].tolist() == pytest.approx([1, 0], abs=1e-6)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import NETWORK_CLASSES
 from PIL import Image
+from torch import nn
 
 import segmenter
 from segmenter import predict
@@ -144,6 +145,29 @@ def test_nuclei_have_inner_parts_and_boundaries(segmenter_for, size):
 def test_a_seed_is_where_the_inner_part_is_likeliest(segmenter_for, colour, class_id, seed):
     result = segmenter_for("nuclei").predict(np.full((3, 4, 3), colour, np.uint8))
     assert (result.class_ids == class_id).all() and (result.seeds == seed).all()
+
+
+@pytest.mark.parametrize(("task", "runs"), [("pets", 2), ("nuclei", 4)])
+def test_flips_average_over_mirrored_pictures(noise, config_for, task, runs):
+    """A network that sees class 0 in the left and upper part, whatever the picture shows."""
+
+    class Place(nn.Module):
+        calls = 0
+
+        def forward(self, pixels):
+            Place.calls += 1
+            logits = torch.zeros(len(pixels), 3, *pixels.shape[2:])
+            logits[:, 0, :20, :20] = 40
+            return logits
+
+    model = Segmenter(TASKS[task], Place(), config_for(task), flips=True)
+    result = model.predict(noise(64, 64))
+    assert Place.calls == runs
+    corners = [result.confidence[y, x] for y, x in ((0, 0), (0, 63), (63, 0), (63, 63))]
+    if task == "pets":  # left and right only: class 0 has (1 + 1/3) / 2 in both upper corners
+        assert corners == pytest.approx([2 / 3, 2 / 3, 1 / 3, 1 / 3])
+    else:  # (1 + 3 * 1/3) / 4 for the background, the rest for the nucleus
+        assert corners == pytest.approx([0.5] * 4)
 
 
 def test_a_prediction_leaves_no_trace(segmenter_for, noise):

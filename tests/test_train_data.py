@@ -108,6 +108,37 @@ def test_nuclei_get_one_label_each_and_a_boundary_of_their_own():
     assert np.array_equal(nuclei.to_class_ids(labels), labels > 0)
 
 
+def test_a_large_nucleus_has_a_wide_rim():
+    """A square of 40: the depth grows from 0 at the outline to 19 in the middle, the core begins at 0.4 of it."""
+    labels = np.zeros((44, 44), np.int32)
+    labels[2:42, 2:42] = 300
+    target = nuclei.to_network_target(labels)
+    assert np.flatnonzero(target[22] == 1).tolist() == list(range(10, 34))
+    assert (target == 1).sum() == 24 * 24 and (target > 0).sum() == 1600
+
+
+def test_bright_fields_and_large_pictures_of_nuclei_come_more_often(tmp_path):
+    def copies(value, side):
+        Image.new("L", (side, side), value).save(tmp_path / "a.png")
+        return nuclei.copies(tmp_path / "a.png", crop=100)
+
+    assert [copies(10, side) for side in (50, 100, 170, 900)] == [1, 1, 3, 4]
+    assert [copies(200, side) for side in (50, 170)] == [3, 9]
+
+
+def test_dark_water_at_the_edge_is_no_missing_data():
+    image = np.full((40, 60, 3), 90, np.uint8)
+    image[:10] = 0  # outside the footprint
+    image[10] = 5  # JPEG's seam
+    image[30:] = np.random.default_rng(0).integers(0, 8, (10, 60, 3))  # a deep lake
+    image[20:24, 20:24] = 0  # black, but inside
+    expected = np.zeros((40, 60), bool)
+    expected[:11] = True
+    assert (water.no_data(image) == expected).all()
+    assert not water.no_data(np.full((4, 4, 3), 50, np.uint8)).any()
+    assert water.no_data(np.zeros((4, 4, 3), np.uint8)).all()
+
+
 def test_voc_band_is_ignored_around_wanted_objects_only(tmp_path):
     raw = np.zeros((9, 9), np.uint8)
     raw[:, 3:] = 8

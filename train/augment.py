@@ -70,7 +70,8 @@ STYLES: dict[str, list[v2.Transform]] = {
     "none": [],
     "photo": [
         v2.RandomHorizontalFlip(),
-        v2.RandomApply([_colour(0.4, 0.05)], p=0.7),
+        v2.RandomApply([v2.RandomRotation(15, InterpolationMode.BILINEAR, fill=FILL)], p=0.3),
+        v2.RandomApply([_colour(0.5, 0.05)], p=0.7),
         v2.RandomGrayscale(0.05),
         *_quality(),
     ],
@@ -85,6 +86,7 @@ STYLES: dict[str, list[v2.Transform]] = {
         RandomQuarterTurn(),
         v2.RandomApply([_colour(0.5, 0.1)], p=0.7),
         v2.RandomGrayscale(0.1),
+        v2.RandomInvert(0.1),
         *_quality(),
     ],
 }

@@ -12,7 +12,8 @@ from typing import Any
 from segmenter.networks import WEIGHTS_FILE, build_network, count_parameters, load_config
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS, Task
-from train.evaluate import METRICS_FILE, table
+from train.evaluate import METRICS_FILE
+from train.scores import table
 
 README = WEIGHTS.parent / "README.md"
 START, END = "<!-- scores: written by python -m train.cards -->", "<!-- end of scores -->"

@@ -36,7 +36,7 @@ class TrainingTask:
     ``examples(root, split, recipe)`` lists a split. ``to_network_target`` and ``to_class_ids`` turn what
     an example reads into the class ids of the network's maps and of the task, where the two differ from it;
     ``network_classes`` is ``Config.network_classes`` then. ``ignored`` tells from an image (H, W, 3) where
-    its truth means nothing, bool (H, W).
+    its truth means nothing, bool (H, W). ``voc`` are the Pascal VOC ids that show what the task looks for.
     """
 
     task: Task
@@ -48,6 +48,7 @@ class TrainingTask:
     to_network_target: Callable[[np.ndarray], np.ndarray] | None = None
     network_classes: tuple[int, ...] | None = None
     ignored: Callable[[np.ndarray], np.ndarray] | None = None
+    voc: tuple[int, ...] = ()
 
     def class_ids(self, target: np.ndarray) -> np.ndarray:
         """What an example reads, as the task's class ids (H, W)."""
@@ -134,12 +135,14 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
     module.load_state_dict(state, strict=False)
     minutes = (time.monotonic() - started) / 60
     chosen = history.best()
-    metrics = {**chosen, "minutes": round(minutes, 1)}
-    save_network(module.network, replace(config, metrics=metrics), out)
-    report.learning_curves(history.epochs, out / "curves.png", f"{name}, recipe {options.recipe}")
-    print(f"weights of epoch {chosen['epoch']} are in {out}, {minutes:.1f} minutes", flush=True)
+    config = replace(config, metrics={**chosen, "minutes": round(minutes, 1)})
+    from train.calibrate import calibrate
     from train.evaluate import evaluate_run
 
+    config = calibrate(training, module.network, config, root, str(module.device))
+    save_network(module.network, config, out)
+    report.learning_curves(history.epochs, out / "curves.png", f"{name}, recipe {options.recipe}")
+    print(f"weights of epoch {chosen['epoch']} are in {out}, {minutes:.1f} minutes", flush=True)
     evaluate_run(training, root, out, options)
     return out
 

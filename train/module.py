@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from segmenter.image import normalise
 from segmenter.metrics import iou_per_class
-from segmenter.networks import Config, class_probabilities
+from segmenter.networks import Config, class_probabilities, map_probabilities
 from train.data import IGNORE
 from train.recipe import Recipe
 
@@ -62,7 +62,7 @@ class SegmentationModule(L.LightningModule):
         logits = self(batch["image"])
         loss = self.loss(logits, batch["target"])
         self.log("val_loss", loss, prog_bar=True, sync_dist=True, batch_size=len(batch["image"]))
-        predicted = class_probabilities(logits, self.config).argmax(1)
+        predicted = class_probabilities(map_probabilities(logits, self.config), self.config).argmax(1)
         self.confusion.update(predicted, self.public[batch["target"]])  # type: ignore[index]
 
     def on_validation_epoch_end(self) -> None:

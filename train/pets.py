@@ -27,11 +27,11 @@ RECIPES = {
             "encoder_name": "mobilenet_v2",
             "decoder_channels": [128, 64, 48, 32, 16],
         },
-        size=256,
+        size=288,
         crop=192,
-        scale=(0.55, 1.15),
+        scale=(0.5, 1.15),
         augment="photo",
-        epochs=12,
+        epochs=18,
         batch=16,
     ),
     # Two Keras U-Nets from scratch; this one is the larger, 34,513,475 parameters.
@@ -85,6 +85,7 @@ TRAINING = TrainingTask(
     examples,
     RECIPES,
     splits=("train", "val", "test", "voc"),
+    voc=(CAT, DOG),
     downloads=(download.oxford_pets, download.voc),
 )
 

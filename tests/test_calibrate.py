@@ -1,0 +1,177 @@
+"""What is chosen after training, on drawn pictures and numbers whose answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from generated_data import write_all
+from torch import nn
+
+from segmenter import Segmenter
+from segmenter.engine import Engine
+from segmenter.networks import (
+    Config,
+    Familiarity,
+    WithDescription,
+    build_network,
+    load_config,
+    save_config,
+    save_network,
+)
+from segmenter.tasks import TASKS
+from train import calibrate, nuclei, pets, water
+from train.recipe import Recipe
+
+SMALL = Recipe({"_model_class": "Unet", "encoder_name": "mobilenet_v2", "decoder_channels": [8, 8, 8, 4, 4]}, size=64)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_all(tmp_path_factory.mktemp("data"))
+
+
+class Sure(nn.Module):
+    """Water where it is bright, background where dark, always with the same certainty, wrong in every tenth column."""
+
+    def __init__(self, logit):
+        super().__init__()
+        self.logit = logit
+
+    def forward(self, pixels):
+        water = torch.where(pixels.mean(1, keepdim=True) > -0.2, self.logit, -self.logit)
+        water[..., ::10] *= -1
+        return torch.cat([torch.zeros_like(water), water], 1)
+
+
+def water_config(**changes):
+    config = water.TRAINING.config(replace(water.RECIPES["default"], size=64))
+    return replace(config, **changes)
+
+
+@pytest.mark.parametrize("logit", [1.0, 4.0])
+def test_the_temperature_makes_confidence_the_share_of_right_pixels(root, logit, monkeypatch):
+    monkeypatch.setattr(calibrate, "PIXELS", 2000)
+    recipe, config = replace(water.RECIPES["default"], size=64), water_config()
+    val = water.examples(root, "val", recipe)
+    engine = Engine(Sure(logit), config.mean, config.std, "cpu")
+    temperature = calibrate.fit_temperature(water.TRAINING, engine, config, val, recipe)
+    right = total = 0
+    for example in val:
+        image, target = example.read()
+        guess = engine.run(image[None])[0][0].argmax(0).numpy()
+        right += (guess == target)[target != 255].sum()
+        total += (target != 255).sum()
+    confidence = 1 / (1 + np.exp(-logit / temperature))
+    assert 0.8 < right / total < 1
+    assert confidence == pytest.approx(right / total, abs=0.01)
+
+
+def test_seeds_are_chosen_by_their_precision(root, monkeypatch):
+    """Cores stand out at 0.55 in a noise of cores at 0.45: thresholds between the two alone find the objects."""
+
+    class Cores(nn.Module):
+        def forward(self, pixels):
+            bright = pixels.mean(1, keepdim=True) > -0.2
+            inside = torch.where(bright, 0.0, -9.0)
+            core = inside + torch.where(torch.rand_like(inside) > 0.5, 0.2, -0.2)
+            return torch.cat([-inside - 9, core, inside], 1)
+
+    config = nuclei.TRAINING.config(replace(nuclei.RECIPES["default"], size=64))
+    val = nuclei.examples(root, "val", nuclei.RECIPES["default"])
+    monkeypatch.setattr(calibrate, "MIN_OBJECTS", (4, 300))
+    chosen = calibrate.choose_seeds(nuclei.TRAINING, Cores(), config, val, "cpu")
+    assert chosen.min_object == 4  # no disc here has 300 pixels
+    assert chosen.seed_threshold in (0.3, 0.4, 0.6, 0.7)  # at 0.5 each nucleus falls into specks
+
+
+def test_familiarity_tells_the_sides_apart():
+    rng = np.random.default_rng(0)
+    near, far = rng.normal(0, 1, (60, 8)), rng.normal(0, 1, (80, 8)) + [4, *[0] * 7]
+    weights, bias = calibrate.logistic_regression(near, far)
+    known = Familiarity(tuple(weights), bias)
+    assert np.mean([known.score(row) > 0 for row in near]) > 0.95
+    assert np.mean([known.score(row) < 0 for row in far]) > 0.95
+    assert weights[0] < 3 * -abs(weights[1:]).max()
+
+
+@pytest.fixture(scope="module")
+def trained():
+    torch.manual_seed(0)
+    config = pets.TRAINING.config(SMALL)
+    return build_network(config.network), config
+
+
+def test_a_config_with_everything_chosen_is_read_back(root, trained, tmp_path, capsys):
+    network, config = trained
+    found = calibrate.calibrate(pets.TRAINING, network, config, root, "cpu")
+    assert found.familiarity is not None and len(found.familiarity.weights) == 32 + 96
+    assert 0.3 <= found.temperature <= 3
+    assert "temperature" in capsys.readouterr().out
+    save_network(network, config, tmp_path)
+    save_config(found, tmp_path)
+    assert load_config(tmp_path).familiarity == found.familiarity
+    assert load_config(tmp_path).temperature == found.temperature
+    result = Segmenter.load("pets", tmp_path).predict(np.zeros((50, 60, 3), np.uint8))
+    assert isinstance(result.familiarity, float) and (result.notice is None) == (result.familiarity >= 0)
+
+
+def test_without_the_other_tasks_data_it_says_so(trained, tmp_path, capsys):
+    root = write_all(tmp_path)
+    for part in (root / "cars").iterdir():
+        part.rename(part.with_name(part.name + "-gone"))
+    network, config = trained
+    found = calibrate.calibrate(pets.TRAINING, network, config, root, "cpu")
+    assert found.familiarity is None
+    assert "familiarity is not measured: CamVid is not at" in capsys.readouterr().out
+
+
+def test_a_network_without_an_encoder_has_no_familiarity(root):
+    config = water_config()
+    assert calibrate.calibrate(water.TRAINING, Sure(2.0), config, root, "cpu").familiarity is None
+
+
+def test_the_description_is_the_mean_of_the_encoder(trained):
+    network, _ = trained
+    pixels = torch.rand(2, 3, 64, 96)
+    with torch.inference_mode():
+        logits, descriptions = WithDescription(network.eval())(pixels)
+        features = network.encoder(pixels)
+        assert torch.allclose(logits, network(pixels), atol=1e-6)
+    assert descriptions.shape == (2, 128)
+    assert torch.allclose(descriptions[1, :32], features[3][1].mean((1, 2)))
+    assert torch.allclose(descriptions[0, 32:], features[4][0].mean((1, 2)))
+
+
+@pytest.mark.parametrize("size", [(40, 60), (150, 90)])
+def test_a_prediction_judges_the_description(trained, size):
+    network, config = trained
+    ones = Familiarity(tuple([1.0] * 128), -3.0)
+    model = Segmenter(TASKS["nuclei"], network, nuclei_config(config, ones))
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+    expected = model.describe(image).astype(np.float64).sum() - 3
+    assert model.predict(image).familiarity == pytest.approx(expected, abs=1e-4)
+
+
+def nuclei_config(config: Config, familiarity: Familiarity) -> Config:
+    changes = {"task": "nuclei", "classes": ("background", "nucleus"), "network_classes": (0, 1, 1)}
+    return replace(config, **changes, input_policy="tile", overlap=16, familiarity=familiarity)
+
+
+def test_drawn_pictures_are_pictures():
+    pictures = list(calibrate.drawn())
+    assert len(pictures) == 28
+    assert {(picture.shape, picture.dtype) for picture in pictures} == {((256, 256, 3), np.dtype(np.uint8))}
+    assert len({picture.tobytes() for picture in pictures}) == 28
+
+
+def test_the_command_writes_the_config(root, trained, tmp_path, capsys):
+    network, config = trained
+    save_network(network, config, tmp_path)
+    calibrate.main(["pets", "--data", str(root), "--weights", str(tmp_path)])
+    assert load_config(tmp_path).familiarity is not None
+    with pytest.raises(SystemExit) as caught:
+        calibrate.main(["pets", "--weights", str(tmp_path / "none")])
+    assert caught.value.code == 2 and "no readable config.json" in capsys.readouterr().err

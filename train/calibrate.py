@@ -1,0 +1,219 @@
+"""What is chosen on validation pictures once a network is trained: `python -m train.calibrate TASK --data DIR`.
+
+  temperature       divides the logits so that confidence says how often a pixel is right (Guo et al., ICML 2017)
+  seed_threshold,   where an object's core begins and which objects are specks, by AP at 0.5; nuclei only
+  min_object
+  familiarity       a linear judge of the encoder's features, between pictures of this task and of the others
+
+Every training run ends with it. The command does it again for finished weights and writes their config.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from scipy.optimize import minimize_scalar
+from torch import Tensor, nn
+
+from segmenter import Segmenter, WeightsError
+from segmenter import metrics as scores
+from segmenter.engine import Engine
+from segmenter.instances import label_objects
+from segmenter.networks import (
+    Config,
+    Familiarity,
+    class_probabilities,
+    load_network,
+    map_probabilities,
+    save_config,
+)
+from segmenter.predict import WEIGHTS
+from segmenter.tasks import TASKS
+from train.augment import validation_transform
+from train.data import IGNORE, DataError, Example, Examples, data_root
+from train.fit import TrainingTask
+from train.recipe import Recipe
+from train.voc import voc_examples
+
+PIXELS = 4000  # drawn from each validation picture to find the temperature
+OWN, OTHERS = 240, 120  # pictures of the task and of each other one that familiarity is learnt from
+SEED_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+MIN_OBJECTS = (10, 20, 30)
+
+
+def calibrate(training: TrainingTask, network: nn.Module, config: Config, root: Path, device: str) -> Config:
+    """The config with everything above chosen for ``network``, and what was found printed."""
+    recipe = Recipe(**config.recipe)
+    val = training.examples(root, "val", recipe)
+    engine = Engine(network, config.mean, config.std, device)
+    config = replace(config, temperature=fit_temperature(training, engine, config, val, recipe))
+    if training.task.has_objects and config.seed_map is not None:
+        config = choose_seeds(training, network, config, val, device)
+    familiarity = fit_familiarity(training, Segmenter(training.task, network, config, device), val, root, recipe)
+    print(f"temperature {config.temperature:.3f}, familiarity {'measured' if familiarity else 'not measured'}")
+    return replace(config, familiarity=familiarity)
+
+
+def fit_temperature(
+    training: TrainingTask, engine: Engine, config: Config, val: Sequence[Example], recipe: Recipe
+) -> float:
+    """The temperature in [0.3, 3] of the least cross-entropy over pixels of the validation pictures."""
+    transform = validation_transform(recipe, config.input_policy, training.to_network_target)
+    class_of_map = torch.tensor(config.network_classes)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    logits, targets = [], []
+    pictures = Examples(val, transform)
+    for image, target in (pictures[i] for i in range(len(pictures))):
+        known = (target != IGNORE).flatten().nonzero()[:, 0]
+        if not len(known):
+            continue
+        drawn = known[torch.randint(len(known), (PIXELS,), generator=generator)]
+        logits.append(engine.run(image.numpy()[None])[0][0].cpu().flatten(1)[:, drawn])
+        targets.append(class_of_map[target.flatten()[drawn]])
+    pixels, true = torch.cat(logits, dim=1)[None, :, :, None], torch.cat(targets)
+
+    def cross_entropy(log_temperature: float) -> float:
+        scaled = replace(config, temperature=float(np.exp(log_temperature)))
+        probabilities = class_probabilities(map_probabilities(pixels, scaled), scaled)[0, :, :, 0]
+        return float(-probabilities.clamp(min=1e-7).log().gather(0, true[None]).mean())
+
+    bounds = (np.log(0.3), np.log(3.0))
+    return round(float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x)), 4)
+
+
+def choose_seeds(
+    training: TrainingTask, network: nn.Module, config: Config, val: Sequence[Example], device: str
+) -> Config:
+    """The config with the seed threshold and the smallest object of the best AP at 0.5 on ``val``."""
+    found: list[tuple[float, Config]] = []
+    truth = [example.read() for example in val]
+    for threshold in SEED_THRESHOLDS:
+        segmenter = Segmenter(training.task, network, replace(config, seed_threshold=threshold), device)
+        results = list(segmenter.predict_many(image for image, _ in truth))
+        for size in MIN_OBJECTS:
+            matches = [
+                scores.object_matches(labels, label_objects(result.class_ids > 0, result.seeds, size))
+                for (_, labels), result in zip(truth, results, strict=True)
+            ]
+            precision = scores.average_precision(matches)[0.5]
+            print(f"seeds above {threshold}, objects from {size} pixels: AP {precision:.4f} on validation")
+            found.append((precision, replace(segmenter.config, min_object=size)))
+    return max(found, key=lambda candidate: candidate[0])[1]
+
+
+def fit_familiarity(
+    training: TrainingTask, segmenter: Segmenter, val: Sequence[Example], root: Path, recipe: Recipe
+) -> Familiarity | None:
+    """Learn to tell pictures of the task from others; None where these or the network's features are missing.
+
+    Logistic regression between training pictures of the task and pictures of the other tasks, VOC's pictures
+    without what the task looks for, and drawn ones. The limit lies below what 98 of 100 validation pictures
+    have, by a quarter of the way from there to what 98 of 100 of the others stay under.
+    """
+    sources = {example.source for example in val}
+    own = spread([e for e in training.examples(root, "train", recipe) if e.source in sources], OWN)
+    others: list[Example] = []
+    try:
+        for example in spread(voc_examples(root, "train", training.voc), 2 * OTHERS):
+            (own if (example.read_target() == 1).any() else others).append(example)
+        for name in TASKS:
+            if name != training.task.name:
+                other: TrainingTask = importlib.import_module(f"train.{name}").TRAINING
+                others += spread(other.examples(root, "val", other.recipes["default"]), OTHERS)
+    except DataError as error:
+        print(f"familiarity is not measured: {error}")
+        return None
+    positive = descriptions(segmenter, own)
+    if positive.shape[1] == 0:
+        return None
+    negative = np.concatenate([descriptions(segmenter, others), np.stack([segmenter.describe(i) for i in drawn()])])
+    weights, bias = logistic_regression(positive, negative)
+    usual = np.quantile(descriptions(segmenter, val) @ weights + bias, 0.02)
+    strange = np.quantile(negative @ weights + bias, 0.98)
+    limit = usual - 0.25 * max(0.0, usual - strange)
+    return Familiarity(tuple(round(float(w), 5) for w in weights), round(float(bias - limit), 5))
+
+
+def spread(examples: Sequence[Example], count: int) -> list[Example]:
+    """At most ``count`` different pictures, evenly spread over the list."""
+    different = list({example.name: example for example in examples}.values())
+    return [different[i] for i in np.linspace(0, len(different) - 1, min(count, len(different))).astype(int)]
+
+
+def descriptions(segmenter: Segmenter, examples: Sequence[Example]) -> np.ndarray:
+    return np.stack([segmenter.describe(example.image) for example in examples]).astype(np.float64)
+
+
+def drawn() -> Iterator[np.ndarray]:
+    """Pictures of no task: flat colours, gradients, stripes, boards, noise and text, (256, 256, 3) uint8."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:256, :256] / 255
+    for size in (4, 9, 16, 33):
+        low, high = rng.integers(0, 256, (2, 3))
+        for share in (
+            np.full_like(x, 0.5),
+            x * rng.random() + y * rng.random(),
+            (x * 256 // size) % 2,
+            (x * 256 // size + y * 256 // size) % 2,
+            rng.random((256, 256)),
+            np.kron(rng.random((256 // size + 1,) * 2), np.ones((size, size)))[:256, :256],
+        ):
+            yield (low + share.clip(0, 1)[..., None] * (high - low)).astype(np.uint8)
+        page = Image.new("RGB", (256, 256), tuple(high.tolist()))
+        for line in range(6, 250, size + 8):
+            letters = "".join(chr(code) for code in rng.integers(32, 127, 60))
+            ImageDraw.Draw(page).text((8, line), letters, tuple(low.tolist()), font_size=size + 6)
+        yield np.asarray(page)
+
+
+def logistic_regression(positive: np.ndarray, negative: np.ndarray, decay: float = 1e-3) -> tuple[np.ndarray, float]:
+    """Weights (F,) and bias that tell rows (N, F) of ``positive`` from ``negative``; both sides weigh alike."""
+    rows = np.concatenate([positive, negative])
+    mean, deviation = rows.mean(0), rows.std(0) + 1e-6
+    sides = [torch.from_numpy((side - mean) / deviation) for side in (positive, negative)]
+    weights = torch.zeros(rows.shape[1], dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weights, bias], max_iter=500, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        wrong = [
+            nn.functional.softplus(sign * (side @ weights + bias)).mean()
+            for sign, side in zip((-1, 1), sides, strict=True)
+        ]
+        total = sum(wrong, decay * weights.square().sum())
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    scaled = weights.detach().numpy() / deviation
+    return scaled, float(bias.detach()) - float(scaled @ mean)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m train.calibrate", description=__doc__.split("\n")[0])
+    parser.add_argument("task", choices=list(TASKS))
+    parser.add_argument("--data", help="folder that holds pets/ water/ nuclei/ cars/ voc/ (default: $SEGMENTER_DATA)")
+    parser.add_argument("--weights", type=Path, help="folder of weights (default: weights/TASK)")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args(arguments)
+    training: TrainingTask = importlib.import_module(f"train.{options.task}").TRAINING
+    folder = options.weights or WEIGHTS / options.task
+    try:
+        network, config = load_network(folder)
+        save_config(calibrate(training, network, config, data_root(options.data), options.device), folder)
+    except (DataError, WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()
