@@ -16,6 +16,7 @@ FLOORS = (
     {"segmenter.engine", "segmenter.draw"},
     {"segmenter.export"},
     {"segmenter.predict"},
+    {"segmenter.suggest"},
     {"segmenter"},
     {"segmenter.__main__"},
 )

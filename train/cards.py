@@ -1,7 +1,7 @@
 """Write the model cards and the README's table from what was measured: `python -m train.cards`.
 
-Reads ``weights/<task>/{config,metrics}.json``; writes ``weights/<task>/README.md`` and the part of
-the README between its two marks.
+Reads ``weights/<task>/{config,metrics,ancestor}.json``, the last one the metrics of our run of the ancestor's
+recipe; writes ``weights/<task>/README.md`` and the part of the README between its two marks.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from segmenter.networks import WEIGHTS_FILE, build_network, count_parameters, load_config
+from segmenter.networks import WEIGHTS_FILE, Config, build_network, count_parameters, load_config
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS, Task
 from train.evaluate import METRICS_FILE
-from train.scores import table
+from train.scores import reliability_diagram, table
 
 README = WEIGHTS.parent / "README.md"
 START, END = "<!-- scores: written by python -m train.cards -->", "<!-- end of scores -->"
@@ -40,6 +40,8 @@ HEADLINES: dict[str, list[tuple[str, str, str, str]]] = {
         ("on studio photos", "test", "studio", "foreground_iou"),
     ],
 }
+
+ANCESTOR_FILE = "ancestor.json"
 
 # What the ancestors' own pages and logs state, by their own protocol and on their own splits.
 ANCESTORS = {
@@ -72,20 +74,37 @@ LIMITS = {
 - Not for driving, surveillance or enforcement.""",
 }
 
+# What the twenty worst test pictures have in common, by looking at them.
+WORST = {
+    "pets": "",
+    "water": "",
+    "nuclei": "",
+    "cars": "",
+}
 
-def scores_of(task: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((WEIGHTS / task / METRICS_FILE).read_text(encoding="utf-8"))
+
+def scores_of(task: str, file: str = METRICS_FILE) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((WEIGHTS / task / file).read_text(encoding="utf-8"))
     return found
 
 
-def headline(task: str) -> str:
-    """The scores that head a task as one line."""
-    scores = scores_of(task)
+def headline(task: str, scores: dict[str, Any]) -> str:
+    """The scores that head a task as one line, as far as they were measured."""
     parts = []
     for title, split, block, name in HEADLINES[task]:
-        blocks = scores[split] | scores[split].get("own_size_by_source", {})
-        parts.append(f"{title} {blocks[block][name]:.3f}")
+        blocks = scores.get(split, {})
+        blocks = blocks | blocks.get("own_size_by_source", {})
+        if block in blocks:
+            parts.append(f"{title} {blocks[block][name]:.3f}")
     return ", ".join(parts)
+
+
+def ancestor_headline(task: str) -> str:
+    """The same scores of our run of the ancestor's recipe."""
+    if not (WEIGHTS / task / ANCESTOR_FILE).is_file():
+        return "not run"
+    run = scores_of(task, ANCESTOR_FILE)
+    return f"{headline(task, run)} ({run['epochs']} epochs)"
 
 
 def card(task: Task) -> str:
@@ -131,11 +150,14 @@ neighbour first, and `small_picture` gives the model nothing but a 128x128 versi
 
 {blocks}
 
+## Confidence
+
+{confidence(config, scores["test"])}
+
 ## Recipe
 
-`python -m train.{task.name} --data DIR` trains by this recipe. These weights were made before the order of the
-samples followed from the seed alone, so a new run follows the same recipe and gives other weights. It took
-{trained.get("minutes", 0):.0f} minutes on two CPU cores. The weights of epoch {trained.get("epoch", 0) + 1:.0f} \
+`python -m train.{task.name} --data DIR` trains by this recipe. It took {trained.get("minutes", 0):.0f} minutes on two
+CPU cores. The weights of epoch {trained.get("epoch", 0) + 1:.0f} \
 were best on validation (mean IoU {trained.get("val_mean_iou", 0):.3f}).
 
 | setting | value |
@@ -145,23 +167,49 @@ were best on validation (mean IoU {trained.get("val_mean_iou", 0):.3f}).
 ## Limits
 
 {LIMITS[task.name]}
+
+The twenty worst test pictures (`--sheets DIR` draws them): {WORST[task.name]}
 """
 
 
+def confidence(config: Config, scores: dict[str, Any]) -> str:
+    """What the model's confidence is worth, as Markdown."""
+    own = scores["own_size"]
+    text = f"""\
+Logits are divided by {config.temperature:.2f}, found on validation. On the test pictures the expected calibration error
+is {own["ece"]:.3f}. Below, a bar is the share of right pixels and `|` the mean confidence of a bin.
+
+```
+{reliability_diagram(own["reliability"])}
+```"""
+    flagged = scores.get("unfamiliar")
+    if flagged is None:
+        return text
+    others = [f"{share:.0%} of {name.split()[1]}" for name, share in flagged.items() if not name.endswith(config.task)]
+    return f"""{text}
+
+A picture that does not look like what the model was trained on is said to be one. So are
+{flagged[f"flagged {config.task}"]:.1%} of the model's own test pictures, and of the other tasks' test pictures
+{", ".join(others)}."""
+
+
 def readme_table() -> str:
-    """One row a model, for the README."""
+    """For the README: the scores, one row a model, and what each learnt from."""
     rows = [
-        "| model | learnt from | licence of the data | test scores | ancestor's | size | measured by |",
-        "|---|---|---|---|---|---|---|",
+        "| model | its ancestor published | our run of the ancestor's recipe | shipped | size |",
+        "|---|---|---|---|---|",
     ]
     for task in TASKS.values():
         size = (WEIGHTS / task.name / WEIGHTS_FILE).stat().st_size / 1e6
+        rows.append(
+            f"| [{task.name}](weights/{task.name}/README.md) | {ANCESTORS[task.name]} | {ancestor_headline(task.name)} "
+            f"| {headline(task.name, scores_of(task.name))} | {size:.1f} MB |"
+        )
+    rows += ["", "| model | learnt from | licence of the data | measured by |", "|---|---|---|---|"]
+    for task in TASKS.values():
         sources = "; ".join(f"[{source.title}]({source.url})" for source in task.sources)
         licences = "; ".join(dict.fromkeys(source.licence for source in task.sources))
-        rows.append(
-            f"| [{task.name}](weights/{task.name}/README.md) | {sources} | {licences} | {headline(task.name)} "
-            f"| {ANCESTORS[task.name]} | {size:.1f} MB | `python -m train.evaluate {task.name}` |"
-        )
+        rows.append(f"| {task.name} | {sources} | {licences} | `python -m train.evaluate {task.name}` |")
     return "\n".join(rows)
 
 

@@ -164,13 +164,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--sheets", type=Path, help="draw the best, middle and worst pictures into this folder")
     parser.add_argument("--limit", type=int, help="score only the first pictures; nothing is written then")
+    parser.add_argument("--flips", action="store_true", help="average over mirrored pictures; nothing is written then")
     options = parser.parse_args(arguments)
     training: TrainingTask = importlib.import_module(f"train.{options.task}").TRAINING
     folder = options.weights or WEIGHTS / options.task
     try:
         if options.split not in training.splits:
             raise DataError(f"{options.task} has no split {options.split!r}; it has {', '.join(training.splits)}.")
-        segmenter = Segmenter.load(options.task, folder, options.device)
+        segmenter = Segmenter.load(options.task, folder, options.device, flips=options.flips)
         root = data_root(options.data)
         examples = training.examples(root, options.split, run_recipe(segmenter))[: options.limit]
         if not examples:
@@ -184,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show(options.task, options.split, found)
     if options.sheets:
         sheets(training, segmenter, examples, options.sheets)
-    if options.limit is None:
+    if options.limit is None and not options.flips:
         write_metrics(folder, options.split, found)
 
 

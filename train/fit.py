@@ -77,6 +77,7 @@ def parse(training: TrainingTask, arguments: Sequence[str] | None) -> argparse.N
     parser.add_argument("--recipe", default="default", choices=sorted(training.recipes))
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--batch", type=int, help="instead of the recipe's")
+    parser.add_argument("--split", choices=("published", "ancestor"), help="instead of the recipe's")
     parser.add_argument("--limit", type=int, help="use only the first pictures of each split, to try things out")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--devices", default="auto", help="how many GPUs, or which: 2, or 0,1 (lightning's option)")
@@ -102,7 +103,7 @@ def main(training: TrainingTask, arguments: Sequence[str] | None = None) -> None
 def run(training: TrainingTask, options: argparse.Namespace) -> Path:
     name = training.task.name
     recipe = training.recipes[options.recipe]
-    changes = {key: getattr(options, key) for key in ("epochs", "batch") if getattr(options, key)}
+    changes = {key: getattr(options, key) for key in ("epochs", "batch", "split") if getattr(options, key)}
     if options.encoder == "random":
         changes["init"] = "random"
     recipe = replace(recipe, **changes)

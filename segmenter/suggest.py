@@ -1,0 +1,55 @@
+"""Which model fits a picture, by what each model knows of the pictures it learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from segmenter.image import ImageSource, read_image
+from segmenter.predict import Segmenter
+from segmenter.tasks import TASKS
+
+MIDDLE = 512  # pixels: of a picture that is read in tiles its middle is enough to know its kind
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """``task`` is the name of the model that fits best, None where none does. ``familiarity`` gives for each model
+    the log-odds that the picture is of its kind, below 0 where it is not."""
+
+    task: str | None
+    familiarity: dict[str, float]
+
+    @property
+    def reason(self) -> str:
+        """Why, in one sentence."""
+        if self.task is None:
+            return "None of the models was trained on pictures like this one."
+        title = TASKS[self.task].title.lower()
+        others = [TASKS[name].title.lower() for name, score in self.familiarity.items() if score >= 0]
+        others.remove(title)
+        rest = f"; {' and '.join(others)} would fit too" if others else ""
+        return f"It looks like the pictures that the {title} model was trained on{rest}."
+
+
+def suggest(image: ImageSource, segmenters: Mapping[str, Segmenter]) -> Suggestion:
+    """Judge a picture by every model in ``segmenters`` that knows its kind. ImageError as in ``Segmenter.predict``."""
+    picture = read_image(image)
+    familiarity = {}
+    for name, segmenter in segmenters.items():
+        known = segmenter.config.familiarity
+        if known is not None:
+            tiled = segmenter.config.input_policy == "tile"
+            familiarity[name] = known.score(segmenter.describe(middle(picture, MIDDLE) if tiled else picture))
+    best = max(familiarity, key=lambda name: familiarity[name], default=None)
+    if best is not None and familiarity[best] < 0:
+        best = None
+    return Suggestion(best, familiarity)
+
+
+def middle(image: np.ndarray, side: int) -> np.ndarray:
+    """The middle of an image (H, W, 3), at most ``side`` pixels high and wide."""
+    top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
+    return image[top : top + side, left : left + side]

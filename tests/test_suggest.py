@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from segmenter import Segmenter
+from segmenter.networks import Familiarity
+from segmenter.suggest import Suggestion, middle, suggest
+from segmenter.tasks import TASKS
+
+
+class Describing(nn.Module):
+    """A network whose encoder sees the mean colour of the picture in all its features."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = lambda pixels: [pixels] * 6
+        self.decoder = lambda features: features[0]
+        self.segmentation_head = nn.Identity()
+
+
+@pytest.fixture
+def segmenters(config_for):
+    """Pets are red, water is blue, nuclei are green; cars were never asked."""
+    found = {}
+    for name, channel in (("pets", 0), ("water", 2), ("nuclei", 1), ("cars", None)):
+        weights = np.full(6, -1.0)
+        if channel is not None:
+            weights[[channel, channel + 3]] = 2.0
+        known = None if channel is None else Familiarity(tuple(weights), -0.5)
+        found[name] = Segmenter(TASKS[name], Describing(), replace(config_for(name), familiarity=known))
+    return found
+
+
+def plain(*colour):
+    return np.full((70, 200, 3), colour, np.uint8)
+
+
+@pytest.mark.parametrize(("colour", "task"), [((255, 0, 0), "pets"), ((0, 0, 255), "water"), ((0, 255, 0), "nuclei")])
+def test_the_best_of_its_kind_is_suggested(segmenters, colour, task):
+    found = suggest(plain(*colour), segmenters)
+    assert found.task == task and set(found.familiarity) == {"pets", "water", "nuclei"}
+    # 2 features of weight 2 at +1 and 4 of weight -1 at -1, and the bias; the edges are padded in grey for pets
+    assert found.familiarity["water" if task != "water" else "nuclei"] < 0 < found.familiarity[task] <= 7.5
+    assert TASKS[task].title.lower() in found.reason
+
+
+def test_none_fits(segmenters):
+    found = suggest(plain(128, 128, 128), segmenters)
+    assert found.task is None and "None of the models" in found.reason
+    assert suggest(plain(0, 0, 0), {"cars": segmenters["cars"]}) == Suggestion(None, {})
+
+
+def test_others_that_fit_are_named():
+    found = Suggestion("pets", {"pets": 3.0, "cars": 1.0, "water": -2.0})
+    assert found.reason == "It looks like the pictures that the pets model was trained on; cars would fit too."
+
+
+@pytest.mark.parametrize("size", [(700, 300), (512, 512), (3, 2000)])
+def test_the_middle(size):
+    rows = np.arange(size[0])[:, None, None] * np.ones((1, size[1], 3))
+    part = middle(rows, 512)
+    assert part.shape == (min(size[0], 512), min(size[1], 512), 3)
+    assert part[0, 0, 0] == max(0, (size[0] - 512) // 2)
+
+
+def test_the_description_of_a_large_tiled_picture_costs_its_middle_only(segmenters):
+    calls = []
+    engine = segmenters["water"]._engine
+    run = engine.run
+    engine.run = lambda windows: calls.append(len(windows)) or run(windows)
+    suggest(np.zeros((2000, 3000, 3), np.uint8), {"water": segmenters["water"]})
+    assert sum(calls) == len(torch.arange(0, 512 - 16, 64 - 16)) ** 2
