@@ -33,7 +33,8 @@ class Task:
     ``input_policy`` says how a picture reaches the network: ``"fit"`` scales the whole photograph
     to the working size and keeps its aspect, ``"tile"`` reads it at its own scale in overlapping
     tiles, and ``"stretch"`` scales it to a square whatever its aspect, as the ancestors did.
-    ``has_objects`` is true where single objects are counted.
+    ``has_objects`` is true where single objects are counted. ``length_unit`` is what the side of a pixel
+    is given in, "m" or "µm", and empty where pixels have no fixed size.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Task:
     input_policy: InputPolicy
     sources: tuple[Source, ...]
     has_objects: bool = False
+    length_unit: str = ""
 
     def __post_init__(self) -> None:
         names = self.class_names
@@ -104,6 +106,7 @@ WATER = Task(
             "Escobar, Kaggle 2020; contains modified Copernicus Sentinel data",
         ),
     ),
+    length_unit="m",
 )
 
 NUCLEI = Task(
@@ -121,6 +124,7 @@ NUCLEI = Task(
         ),
     ),
     has_objects=True,
+    length_unit="µm",
 )
 
 CARS = Task(

@@ -11,13 +11,26 @@ ROOT = Path(__file__).resolve().parent.parent
 # Bottom to top. Files of one floor do not import each other.
 FLOORS = (
     {"segmenter.tasks"},
-    {"segmenter.image", "segmenter.networks", "segmenter.tiling", "segmenter.instances", "segmenter.metrics"},
-    {"segmenter.result"},
-    {"segmenter.engine", "segmenter.draw"},
+    {
+        "segmenter.contours",
+        "segmenter.geo",
+        "segmenter.image",
+        "segmenter.instances",
+        "segmenter.metrics",
+        "segmenter.networks",
+        "segmenter.tiling",
+    },
+    {"segmenter.true_mask"},
+    {"segmenter.result", "segmenter.scoring"},
+    {"segmenter.draw", "segmenter.engine", "segmenter.measure"},
+    {"segmenter.annotations", "segmenter.tables"},
     {"segmenter.export"},
     {"segmenter.predict"},
-    {"segmenter.suggest"},
-    {"segmenter"},
+    {"segmenter.suggest", "segmenter.cli.describe", "segmenter.cli.arguments", "segmenter.cli.pictures"},
+    {"segmenter.cli.record"},
+    {"segmenter.cli.batch"},
+    {"segmenter.cli.commands"},
+    {"segmenter", "segmenter.cli"},
     {"segmenter.__main__"},
 )
 FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}

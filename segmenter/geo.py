@@ -1,0 +1,64 @@
+"""Where on Earth a GeoTIFF lies; needs rasterio, which only GeoTIFFs do."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+# ModelPixelScale, ModelTiepoint and ModelTransformation (OGC GeoTIFF 1.1, 19-008r4).
+GEOTIFF_TAGS = (33550, 33922, 34264)
+ORIENTATION = 274  # of TIFF 6.0; 1 is upright
+
+
+class GeoError(ValueError):
+    """A GeoTIFF whose place cannot be told; its message is one sentence for people."""
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """Pixels to map coordinates: x' = a x + b y + c and y' = d x + e y + f with ``transform`` (a, b, c, d, e, f),
+    where (0, 0) is the upper left corner of the first pixel. ``crs`` is a name such as "EPSG:32633" or a WKT, None
+    where the file tells none."""
+
+    transform: tuple[float, float, float, float, float, float]
+    crs: str | None
+
+
+def read_georeference(path: str | os.PathLike[str]) -> Georeference | None:
+    """The georeference of a GeoTIFF; None for any other file, and for one whose tie points make no affine map.
+
+    Raises GeoError, with one sentence, for a GeoTIFF where rasterio is not installed, cannot read it, or where
+    the picture is stored turned, so that its pixels are not those of the map.
+    """
+    tags = _tiff_tags(path)
+    if not any(tag in tags for tag in GEOTIFF_TAGS):
+        return None
+    name = repr(Path(path).name)
+    if tags.get(ORIENTATION, 1) != 1:
+        raise GeoError(f"{name} is a GeoTIFF that is stored turned; save it upright, or take it as a plain picture.")
+    try:
+        import rasterio
+    except ImportError as error:
+        raise GeoError(
+            f"{name} is a GeoTIFF, and map coordinates need rasterio; run pip install -r requirements-geo.txt."
+        ) from error
+    try:
+        with rasterio.open(path, driver="GTiff") as dataset:
+            transform, crs = dataset.transform, dataset.crs
+    except rasterio.errors.RasterioError as error:
+        raise GeoError(f"{name} is a GeoTIFF that rasterio cannot read; save it again from a map program.") from error
+    if transform.is_identity:
+        return None
+    return Georeference(tuple(transform)[:6], crs.to_string() if crs else None)
+
+
+def _tiff_tags(path: str | os.PathLike[str]) -> dict[int, object]:
+    """Code -> value of the tags of a TIFF's first page; empty for any other file."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return {tag.code: tag.value for tag in tiff.pages[0].tags}
+    except Exception:  # no TIFF, or a damaged one: the reader of pictures says what is wrong with it
+        return {}

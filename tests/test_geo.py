@@ -1,0 +1,99 @@
+import sys
+
+import numpy as np
+import pytest
+import rasterio
+import tifffile
+from PIL import Image
+from rasterio.control import GroundControlPoint
+from rasterio.transform import Affine
+
+from segmenter.geo import GeoError, Georeference, read_georeference
+
+NORTH_UP = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_600_000.0)
+TURNED = (3.0, -4.0, 500_000.0, 4.0, 3.0, 5_600_000.0)
+
+
+def write(path, bands=3, dtype="uint8", **options):
+    with rasterio.open(path, "w", driver="GTiff", height=4, width=5, count=bands, dtype=dtype, **options) as dataset:
+        dataset.write(np.zeros((bands, 4, 5), dtype))
+    return path
+
+
+@pytest.mark.parametrize("transform", [NORTH_UP, TURNED])
+def test_georeference(tmp_path, transform):
+    """Scale and tie point make up the first, a matrix the second."""
+    path = write(tmp_path / "lake.tif", transform=Affine(*transform), crs="EPSG:32633")
+    assert read_georeference(path) == Georeference(transform, "EPSG:32633")
+    assert read_georeference(str(path)) == Georeference(transform, "EPSG:32633")
+
+
+def test_many_deep_bands_in_a_big_tiff(tmp_path):
+    """What satellites send, and Pillow does not open."""
+    path = write(tmp_path / "s2.tif", 13, "uint16", transform=Affine(*NORTH_UP), crs="EPSG:4326", BIGTIFF="YES")
+    assert read_georeference(path) == Georeference(NORTH_UP, "EPSG:4326")
+
+
+def test_a_map_without_a_crs(tmp_path):
+    assert read_georeference(write(tmp_path / "a.tif", transform=Affine(*NORTH_UP))) == Georeference(NORTH_UP, None)
+
+
+def test_a_crs_without_a_code_is_a_wkt(tmp_path):
+    crs = "+proj=laea +lat_0=10 +lon_0=20 +datum=WGS84"
+    found = read_georeference(write(tmp_path / "a.tif", transform=Affine(*NORTH_UP), crs=crs))
+    assert found.crs.startswith("PROJCS[")
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_other_files_have_none(tmp_path):
+    assert read_georeference(write(tmp_path / "plain.tif")) is None
+    picture = tmp_path / "photo.png"
+    Image.new("RGB", (3, 2)).save(picture)
+    assert read_georeference(picture) is None
+    text = tmp_path / "notes.tif"
+    text.write_bytes(b"II*\0 not a picture")
+    assert read_georeference(text) is None
+    assert read_georeference(tmp_path / "missing.tif") is None
+
+
+def test_tie_points_alone_are_no_affine_map(tmp_path):
+    points = [GroundControlPoint(row, column, 10 * column, row**2) for row, column in ((0, 0), (0, 4), (3, 0), (3, 4))]
+    assert read_georeference(write(tmp_path / "a.tif", gcps=points, crs="EPSG:32633")) is None
+
+
+def test_without_rasterio(tmp_path, monkeypatch, refusal):
+    path = write(tmp_path / "lake.tif", transform=Affine(*NORTH_UP), crs="EPSG:32633")
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with refusal(GeoError, "lake.tif", "pip install -r requirements-geo.txt"):
+        read_georeference(path)
+
+
+def test_without_rasterio_other_pictures_are_read(tmp_path, monkeypatch):
+    picture = tmp_path / "photo.tif"
+    Image.new("RGB", (3, 2)).save(picture)
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    assert read_georeference(picture) is None
+
+
+def geotiff(path, *more):
+    """A GeoTIFF written tag by tag."""
+    tags = [(33550, "d", 3, (10.0, 10.0, 0.0), True), (33922, "d", 6, (0.0, 0.0, 0.0, 5.0, 6.0, 0.0), True), *more]
+    tifffile.imwrite(path, np.zeros((4, 5), np.uint8), extratags=tags)
+    return path
+
+
+def test_a_picture_that_is_stored_turned(tmp_path, refusal):
+    assert read_georeference(geotiff(tmp_path / "a.tif")) == Georeference((10.0, 0.0, 5.0, 0.0, -10.0, 6.0), None)
+    assert read_georeference(geotiff(tmp_path / "b.tif", (274, "H", 1, 1, True))) is not None
+    with refusal(GeoError, "c.tif", "stored turned"):
+        read_georeference(geotiff(tmp_path / "c.tif", (274, "H", 1, 6, True)))
+
+
+def test_a_geotiff_that_rasterio_cannot_read(tmp_path, monkeypatch, refusal):
+    def refuse(*args, **options):
+        raise rasterio.errors.RasterioIOError("broken")
+
+    path = geotiff(tmp_path / "lake.tif")
+    monkeypatch.setattr(rasterio, "open", refuse)
+    with refusal(GeoError, "lake.tif", "cannot read"):
+        read_georeference(path)
