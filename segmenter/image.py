@@ -199,6 +199,23 @@ def _stretch(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(scaled.clip(0, 255).round().astype(np.uint8))
 
 
+MOST_GAIN = 10  # beyond it the noise of an empty picture would look like something
+
+
+def auto_contrast(image: np.ndarray) -> np.ndarray:
+    """An image (H, W, 3) uint8 with its values stretched to [0, 255], all channels alike so that hues stay.
+
+    The darkest 0.1% become 0 and the brightest 0.05% become 255, much as microscopy has it (Schmidt et al., MICCAI
+    2018), but no contrast grows more than tenfold.
+    """
+    counts = np.bincount(image.ravel(), minlength=256).cumsum()
+    low, high = (int(np.searchsorted(counts, share * counts[-1])) for share in (0.001, 0.9995))
+    gain = min(255 / max(high - low, 1), MOST_GAIN)
+    table = ((np.arange(256) - low) * gain).clip(0, 255).round().astype(np.uint8)
+    stretched: np.ndarray = table[image]
+    return stretched
+
+
 def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:
     """(height, width) of a picture scaled so that its longer side is ``size``, each at least 1."""
     scale = size / max(height, width)

@@ -183,7 +183,8 @@ class Config:
     public class names in id order; ``network_classes`` gives for each output map of the network the
     class id it counts for, so that a network may tell apart more than it shows: nuclei have
     (0, 1, 1), background, core and rim of a nucleus. ``size`` is the working size (fit) or the tile
-    (tile) in pixels, ``overlap`` that of the tiles.
+    (tile) in pixels, ``overlap`` that of the tiles; ``auto_contrast`` says whether the network sees each
+    picture with its contrast stretched.
 
     Chosen on validation pictures after training: ``temperature`` divides the logits so that confidence
     is calibrated; an object's seed is where the core's probability is above ``seed_threshold``, and
@@ -198,6 +199,7 @@ class Config:
     input_policy: InputPolicy
     size: int
     overlap: int = 0
+    auto_contrast: bool = False
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     temperature: float = 1.0

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from segmenter.engine import Engine, choose_device
-from segmenter.image import MAX_PIXELS, ImageError, ImageSource, fit, read_image
+from segmenter.image import MAX_PIXELS, ImageError, ImageSource, auto_contrast, fit, read_image
 from segmenter.networks import Config, WeightsError, class_probabilities, load_network, map_probabilities
 from segmenter.result import Segmentation
 from segmenter.tasks import Task, get_task
@@ -27,10 +27,11 @@ STRIP_PIXELS = 2_000_000  # probabilities are brought to full size in strips of 
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """A picture, its network input (h, w, 3), None if it takes several tiles, and the (height, width) of
-    the picture inside that input."""
+    """A picture, what the network sees of it (H, W, 3), its input (h, w, 3) made of that, None if it takes several
+    tiles, and the (height, width) of the picture inside that input."""
 
     image: np.ndarray
+    seen: np.ndarray
     window: np.ndarray | None
     inside: tuple[int, int]
 
@@ -110,7 +111,7 @@ class Segmenter:
                 yield from self._batch(waiting)
                 waiting = []
             if prepared.window is None:
-                yield self._collect(prepared.image, *self._tiles(prepared.image))
+                yield self._collect(prepared.image, *self._tiles(prepared.seen))
             else:
                 waiting.append(prepared)
         yield from self._batch(waiting)
@@ -122,7 +123,7 @@ class Segmenter:
         if prepared.window is not None:
             found: np.ndarray = self._engine.run(prepared.window[None])[1][0]
             return found
-        strips, descriptions = self._tiles(prepared.image)
+        strips, descriptions = self._tiles(prepared.seen)
         for _ in strips:
             pass
         mean: np.ndarray = np.mean(descriptions, axis=0)
@@ -131,14 +132,15 @@ class Segmenter:
     def _prepare(self, image: np.ndarray) -> _Prepared:
         """Scale or pad a picture to the network's input, unless it takes several tiles."""
         size, policy = self.config.size, self.config.input_policy
+        seen = auto_contrast(image) if self.config.auto_contrast else image
         if policy == "tile" and max(image.shape[:2]) > size:
-            return _Prepared(image, None, (0, 0))
+            return _Prepared(image, seen, None, (0, 0))
         if policy == "tile":
-            return _Prepared(image, padded_window(image, size), image.shape[:2])
+            return _Prepared(image, seen, padded_window(seen, size), image.shape[:2])
         if policy == "stretch":
-            square = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
-            return _Prepared(image, np.asarray(square), (size, size))
-        return _Prepared(image, *fit(image, size))
+            square = Image.fromarray(seen).resize((size, size), Image.Resampling.BILINEAR)
+            return _Prepared(image, seen, np.asarray(square), (size, size))
+        return _Prepared(image, seen, *fit(seen, size))
 
     def _values(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """uint8 windows (B, h, w, 3) -> float32 class probabilities (B, C, h, w), with that of an object's

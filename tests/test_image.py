@@ -10,7 +10,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from segmenter.image import ImageError, fit, fitted_size, normalise, read_image
+from segmenter.image import ImageError, auto_contrast, fit, fitted_size, normalise, read_image
 
 INDEX_COLOURS = [(10, 20, 30), (200, 100, 0), (0, 0, 255)]
 
@@ -590,3 +590,30 @@ def test_a_path_object_of_another_kind(noise, tmp_path):
 
     Path(Location()).write_bytes(encode(noise(3, 2), "BMP"))
     assert (read_image(Location()) == noise(3, 2)).all()
+
+
+# ---------------------------------------------------------------- contrast
+
+
+def test_auto_contrast_by_hand():
+    """1,000 pixels from 50 to 149: the lowest and the highest come to the ends, all else in between in proportion."""
+    values = np.repeat(np.arange(50, 150, dtype=np.uint8), 30)
+    image = np.random.default_rng(0).permutation(values).reshape(50, 20, 3)
+    stretched = auto_contrast(image)
+    assert stretched.dtype == np.uint8 and stretched.shape == image.shape
+    assert (stretched == ((image - 50.0) * 255 / 99).round()).all()
+
+
+def test_auto_contrast_keeps_hues_and_forgets_a_few_bright_pixels():
+    image = np.full((50, 50, 3), (10, 20, 30), np.uint8)
+    image[:25] = (20, 40, 60)
+    image[0, 0] = 255  # 3 of 7,500 values
+    stretched = auto_contrast(image)
+    assert stretched[1, 1].tolist() == [51, 153, 255] and stretched[30, 0].tolist() == [0, 51, 102]
+    assert (stretched[0, 0] == 255).all()
+
+
+def test_auto_contrast_leaves_empty_pictures_nearly_empty():
+    assert (auto_contrast(np.full((4, 4, 3), 77, np.uint8)) == 0).all()
+    noise = np.random.default_rng(0).integers(3, 6, (9, 9, 3)).astype(np.uint8)
+    assert auto_contrast(noise).max() == 20  # two steps, ten times each

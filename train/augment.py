@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from segmenter.image import PAD_VALUE
+from segmenter.image import PAD_VALUE, auto_contrast
 from segmenter.tasks import InputPolicy
 from train.data import IGNORE, Transform
 from train.recipe import Recipe
@@ -84,8 +84,8 @@ STYLES: dict[str, list[v2.Transform]] = {
     "microscopy": [
         v2.RandomHorizontalFlip(),
         RandomQuarterTurn(),
-        v2.RandomApply([_colour(0.5, 0.1)], p=0.7),
-        v2.RandomGrayscale(0.1),
+        v2.RandomApply([_colour(0.5, 0.5)], p=0.7),  # any hue: each laboratory stains in its own colours
+        v2.RandomGrayscale(0.2),
         v2.RandomInvert(0.1),
         *_quality(),
     ],
@@ -95,10 +95,12 @@ STYLES: dict[str, list[v2.Transform]] = {
 class Apply:
     """A transform of arrays: (image (H, W, 3) uint8, target (H, W)) -> (uint8 image, int64 class ids)."""
 
-    def __init__(self, transform: v2.Transform, to_target: ToTarget | None) -> None:
+    def __init__(self, recipe: Recipe, transform: v2.Transform, to_target: ToTarget | None) -> None:
+        self.auto_contrast = recipe.auto_contrast
         self.transform, self.to_target = transform, to_target
 
     def __call__(self, image: np.ndarray, target: np.ndarray) -> tuple[Tensor, Tensor]:
+        image = auto_contrast(image) if self.auto_contrast else image
         pixels = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))
         labels = tv_tensors.Mask(torch.from_numpy(target.astype(np.int32))[None])
         pixels, labels = self.transform(pixels, labels)
@@ -113,19 +115,19 @@ class Apply:
 def training_transform(recipe: Recipe, policy: InputPolicy, to_target: ToTarget | None = None) -> Transform:
     """Random scale, crop and the recipe's style; the image comes out ``recipe.crop`` square."""
     if policy == "stretch":
-        return Apply(v2.Compose([_Stretch(recipe.size), *STYLES[recipe.augment]]), to_target)
+        return Apply(recipe, v2.Compose([_Stretch(recipe.size), *STYLES[recipe.augment]]), to_target)
     crop = v2.RandomCrop(recipe.crop, pad_if_needed=True, fill=FILL)
     scale = RandomScale(policy, recipe.size, recipe.scale)
-    return Apply(v2.Compose([scale, crop, *STYLES[recipe.augment]]), to_target)
+    return Apply(recipe, v2.Compose([scale, crop, *STYLES[recipe.augment]]), to_target)
 
 
 def validation_transform(recipe: Recipe, policy: InputPolicy, to_target: ToTarget | None = None) -> Transform:
     """No chance in it: what prediction does (fit), or the picture's middle at its own scale (tile)."""
     if policy == "stretch":
-        return Apply(_Stretch(recipe.size), to_target)
+        return Apply(recipe, _Stretch(recipe.size), to_target)
     scale = RandomScale(policy, recipe.size, (1.0, 1.0))
     steps: list[v2.Transform] = [scale] if policy == "fit" else []
-    return Apply(v2.Compose([*steps, _TopLeftOrMiddle(recipe.size, policy)]), to_target)
+    return Apply(recipe, v2.Compose([*steps, _TopLeftOrMiddle(recipe.size, policy)]), to_target)
 
 
 class _Stretch(v2.Transform):

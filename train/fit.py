@@ -64,6 +64,7 @@ class TrainingTask:
             input_policy="stretch" if recipe.stretch else self.task.input_policy,
             size=recipe.size,
             overlap=recipe.overlap,
+            auto_contrast=recipe.auto_contrast,
             recipe=asdict(recipe),
         )
 

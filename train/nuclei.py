@@ -30,9 +30,10 @@ RECIPES = {
         size=256,
         overlap=64,
         crop=224,
-        scale=(0.5, 2.0),
+        scale=(0.5, 2.5),
+        auto_contrast=True,
         augment="microscopy",
-        epochs=14,
+        epochs=12,
         batch=16,
     ),
     # TensorFlow's tutorial network: MobileNetV2 and transposed convolutions, early stopping.

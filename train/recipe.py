@@ -24,6 +24,7 @@ class Recipe:
     crop: int = 256  # side of a training sample
     scale: tuple[float, float] = (0.7, 1.4)
     augment: Literal["none", "photo", "satellite", "microscopy"] = "none"
+    auto_contrast: bool = False  # stretch each picture's contrast first, in prediction too
     stretch: bool = False  # scale each picture to a square, aspect lost, as the ancestors do
     otsu: bool = False  # binarise grey masks at Otsu's threshold instead of at the middle
     extra: bool = True  # learn from the further datasets of the task too
