@@ -6,13 +6,16 @@ the README between its two marks.
 
 from __future__ import annotations
 
+import importlib
 import json
+from dataclasses import asdict
 from typing import Any
 
 from segmenter.networks import WEIGHTS_FILE, Config, build_network, count_parameters, load_config
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS, Task
 from train.evaluate import METRICS_FILE
+from train.recipe import Recipe
 from train.scores import reliability_diagram, table
 
 README = WEIGHTS.parent / "README.md"
@@ -78,15 +81,18 @@ LIMITS = {
 # What the twenty worst test pictures have in common, by looking at them.
 WORST = {
     "pets": """\
-TODO""",
+fabric, cushions and wood in the colour of the fur are taken for the pet, legs in deep shade are lost, and where an
+animal fills the picture the border between its parts is not drawn.""",
     "water": """\
 in most of them the truth is wrong rather than the mask: lakes that it lacks, whole pictures that it calls water, and
 specks of its index over salt, snow and haze. The model's own errors are bright salt lakes, shallow shores, and strips a
 few pixels wide.""",
     "nuclei": """\
-TODO""",
+tissue in another stain or at a larger magnification than the training pictures, of which it finds parts only, and very
+dark fluorescence, where it draws nuclei too small.""",
     "cars": """\
-TODO""",
+street scenes whose only cars are far away, a few pixels each after scaling, and a lorry at dusk that fills a third of
+the picture.""",
 }
 
 
@@ -154,9 +160,9 @@ neighbour first, and `small_picture` gives the model nothing but a 128x128 versi
 
 ## Recipe
 
-`python -m train.{task.name} --data DIR` trains by this recipe. It took {trained.get("minutes", 0):.0f} minutes on two
-CPU cores. The weights of epoch {trained.get("epoch", 0) + 1:.0f} \
-were best on validation (mean IoU {trained.get("val_mean_iou", 0):.3f}).
+{reproduction(config)}
+It took {trained.get("minutes", 0):.0f} minutes on two CPU cores. The weights of epoch
+{trained.get("epoch", 0) + 1:.0f} were best on validation (mean IoU {trained.get("val_mean_iou", 0):.3f}).
 
 | setting | value |
 |---|---|
@@ -168,6 +174,18 @@ were best on validation (mean IoU {trained.get("val_mean_iou", 0):.3f}).
 
 The twenty worst test pictures (`--sheets DIR` draws them): {WORST[task.name]}
 """
+
+
+def reproduction(config: Config) -> str:
+    """Whether today's default recipe is the one that made the weights."""
+    training = importlib.import_module(f"train.{config.task}").TRAINING
+    command = f"`python -m train.{config.task} --data DIR`"
+    if json.loads(json.dumps(asdict(training.recipes["default"]))) == asdict(Recipe(**config.recipe)):
+        return f"{command} trains by this recipe."
+    return (
+        f"These weights were made by an earlier recipe, which stands below; {command} trains by today's, which "
+        "[the experiments](../../docs/experiments.md) compare with it."
+    )
 
 
 def confidence(config: Config, scores: dict[str, Any]) -> str:

@@ -29,12 +29,12 @@ RECIPES = {
             "encoder_name": "mobilenet_v2",
             "decoder_channels": [128, 64, 48, 32, 16],
         },
-        size=480,
-        crop=224,
-        scale=(0.45, 1.4),
+        size=384,
+        crop=256,
+        scale=(0.5, 1.4),
         augment="photo",
-        epochs=14,
-        batch=16,
+        epochs=8,
+        batch=12,
     ),
     # A small U-Net from scratch on masks binarised by Otsu, early stopping with patience 2.
     "ancestor": Recipe(
