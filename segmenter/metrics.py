@@ -52,6 +52,44 @@ def foreground_confusion(confusion: np.ndarray) -> np.ndarray:
     return np.add.reduceat(rows, [0, 1], axis=1)
 
 
+def boundary_tolerance(shape: tuple[int, ...]) -> float:
+    """How far, in pixels, a boundary may be off: 0.75% of the diagonal of a picture (H, W), at least 1.
+
+    The share is that of Csurka et al. (BMVC 2013).
+    """
+    return max(1.0, 0.0075 * float(np.hypot(shape[0], shape[1])))
+
+
+def boundary_f(target: np.ndarray, predicted: np.ndarray, known: np.ndarray, tolerance: float) -> float:
+    """The boundary F-score of one class in [0, 1]: 2 P R / (P + R).
+
+    ``target`` and ``predicted`` are its true and predicted mask, ``known`` is false where the truth is ignored; all
+    bool (H, W). P is the share of predicted boundary pixels at most ``tolerance`` pixels (Euclidean, between pixel
+    centres) from a true one, R the share of true boundary pixels as near to a predicted one: BF of Csurka et al.
+    (BMVC 2013), F of Perazzi et al. (CVPR 2016). A boundary pixel is a known pixel of the mask with a known pixel
+    outside the mask among its 4 neighbours; the picture's edge is no boundary. 1 where neither mask has a
+    boundary, 0 where one of them alone has.
+    """
+    true, guess = _boundary(target, known), _boundary(predicted, known)
+    if not (true.any() and guess.any()):
+        return float(true.any() == guess.any())
+    from scipy.ndimage import distance_transform_edt
+
+    precision = float((distance_transform_edt(~true)[guess] <= tolerance).mean())
+    recall = float((distance_transform_edt(~guess)[true] <= tolerance).mean())
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _boundary(mask: np.ndarray, known: np.ndarray) -> np.ndarray:
+    inside, outside = mask & known, ~mask & known
+    beside = np.zeros(mask.shape, bool)
+    beside[1:] |= outside[:-1]
+    beside[:-1] |= outside[1:]
+    beside[:, 1:] |= outside[:, :-1]
+    beside[:, :-1] |= outside[:, 1:]
+    return inside & beside
+
+
 CALIBRATION_BINS = 15
 
 

@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from skimage.draw import disk, rectangle
 
 from segmenter.metrics import (
     AP_THRESHOLDS,
     average_precision,
+    boundary_f,
+    boundary_tolerance,
     calibration_counts,
     confusion_matrix,
     dice_per_class,
@@ -197,3 +201,94 @@ def test_full_confidence_has_a_bin_and_pictures_add_up():
     assert expected_calibration_error(right) == 0
     assert expected_calibration_error(right + wrong) == 0.25
     assert expected_calibration_error(np.zeros((15, 3))) == 0
+
+
+# ---------------------------------------------------------------- boundaries
+
+
+def everywhere(mask):
+    return np.ones(mask.shape, bool)
+
+
+def halves(column, size=(20, 30)):
+    """bool: true left of a column."""
+    return np.arange(size[1])[None, :].repeat(size[0], 0) < column
+
+
+@pytest.mark.parametrize(
+    ("shape", "tolerance"), [((300, 400), 3.75), ((30, 40), 1.0), ((1, 1), 1.0), ((3000, 4000, 3), 37.5)]
+)
+def test_boundary_tolerance(shape, tolerance):
+    assert boundary_tolerance(shape) == pytest.approx(tolerance)
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0, 1), (1, 1), (2, 1), (3, 0), (-2, 1), (-3, 0)])
+def test_a_shifted_edge(shift, expected):
+    """The boundary is the last column inside; the picture's edge is none. 2 pixels off is within a tolerance of 2."""
+    true, guess = halves(10), halves(10 + shift)
+    assert boundary_f(true, guess, everywhere(true), 2.0) == expected
+
+
+def test_boundary_f_by_hand():
+    """True: one edge of 20 pixels. Predicted: that edge and a block of 4 x 4 far from it, whose rim has 12 pixels.
+
+    P = 20 / 32, R = 1.
+    """
+    true, guess = halves(10), halves(10)
+    guess[8:12, 22:26] = True
+    assert boundary_f(true, guess, everywhere(true), 1.0) == pytest.approx(2 * (20 / 32) / (20 / 32 + 1))
+    assert boundary_f(guess, true, everywhere(true), 1.0) == pytest.approx(2 * (20 / 32) / (20 / 32 + 1))
+
+
+def test_distances_are_euclidean():
+    """Single pixels (0, 0) and (3, 4) are 5 apart."""
+    true, guess = np.zeros((9, 9), bool), np.zeros((9, 9), bool)
+    true[0, 0] = guess[3, 4] = True
+    assert boundary_f(true, guess, everywhere(true), 4.99) == 0
+    assert boundary_f(true, guess, everywhere(true), 5.0) == 1
+
+
+def test_boundaries_that_are_not_there():
+    whole, nothing = np.ones((5, 6), bool), np.zeros((5, 6), bool)
+    part = whole.copy()
+    part[0] = False
+    assert boundary_f(whole, whole, whole, 1.0) == boundary_f(nothing, nothing, whole, 1.0) == 1
+    assert boundary_f(part, whole, whole, 1.0) == boundary_f(whole, part, whole, 1.0) == 0
+    assert boundary_f(part, nothing, whole, 1.0) == 0
+
+
+def test_ignored_pixels_have_and_make_no_boundary():
+    true, guess = halves(10), halves(10)
+    guess[5:9, 20:24] = True
+    known = everywhere(true)
+    known[3:11, 18:26] = False  # hides what is falsely found
+    assert boundary_f(true, guess, known, 1.0) == 1
+    known = ~halves(10)  # the truth inside is unknown: no mask is left, and no edge to the unknown
+    assert boundary_f(true, halves(10), known, 1.0) == 1
+
+
+@given(st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 12), st.integers(1, 12)), st.floats(1, 6))
+def test_boundary_f_of_any_masks(seed, size, tolerance):
+    """Against all distances written out; swapping the two masks swaps P and R only."""
+    rng = np.random.default_rng(seed)
+    true, guess, known = rng.random((3, *size)) < rng.random((3, 1, 1))
+
+    def rim(mask):
+        found = []
+        for y, x in zip(*np.nonzero(mask & known), strict=True):
+            around = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
+            inside = [(v, u) for v, u in around if 0 <= v < size[0] and 0 <= u < size[1]]
+            if any(known[place] and not mask[place] for place in inside):
+                found.append((y, x))
+        return found
+
+    def near(some, others):
+        return np.mean([any(np.hypot(y - v, x - u) <= tolerance for v, u in others) for y, x in some])
+
+    one, two = rim(true), rim(guess)
+    expected = float(bool(one) == bool(two))
+    if one and two:
+        precision, recall = near(two, one), near(one, two)
+        expected = 2 * precision * recall / (precision + recall) if precision + recall else 0
+    assert boundary_f(true, guess, known, tolerance) == pytest.approx(expected)
+    assert boundary_f(guess, true, known, tolerance) == pytest.approx(expected)

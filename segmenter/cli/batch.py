@@ -1,0 +1,211 @@
+"""Many pictures, one after another: what is done is skipped, what fails is told, the others go on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from segmenter.cli.pictures import Picture
+from segmenter.cli.record import Entry, Job, Record
+from segmenter.export import save
+from segmenter.geo import Georeference, read_georeference
+from segmenter.image import read_image
+from segmenter.networks import CONFIG_FILE, WEIGHTS_FILE
+from segmenter.predict import Segmenter
+from segmenter.result import Segmentation
+
+# What one picture may meet while the next one need not: a file that is none, no room, a device that gives up.
+TROUBLE = (MemoryError, OSError, RuntimeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What every picture should get: the results of a task in ``formats``, from the weights in the folder
+    ``weights``, with ``flips`` as in ``Segmenter.load`` and ``pixel_size`` as in ``export.save``."""
+
+    task: str
+    formats: tuple[str, ...]
+    weights: Path
+    flips: bool = False
+    pixel_size: float | None = None
+
+    def options(self) -> dict[str, Any]:
+        """What decides a result beside the picture, as it stands in the record."""
+        digest = hashlib.sha256()
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            path = self.weights / name
+            digest.update(path.read_bytes() if path.is_file() else b"")
+        return {"weights": digest.hexdigest()[:16], "tta": self.flips, "pixel_size": self.pixel_size}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one picture, ``path`` as it was given. ``reason`` tells in one sentence why it failed;
+    ``stats``, ``objects`` and ``notice`` are as in ``Entry``, ``files`` the paths of the results that were wanted."""
+
+    path: str
+    status: Literal["done", "skipped", "failed"]
+    reason: str | None = None
+    stats: list[dict[str, Any]] = field(default_factory=list)
+    objects: int | None = None
+    notice: str | None = None
+    files: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A picture that waits for its result; ``version`` is that of its file before it was read, ``failed`` what failed
+    right before it."""
+
+    failed: list[Outcome]
+    job: Job
+    version: list[int]
+    ground: Georeference | None
+    image: np.ndarray
+
+
+class Batch:
+    """One run over pictures into the folder of ``record``.
+
+    ``skipped`` holds an outcome for each that was done before, which none is where ``force`` is set; ``todo`` the
+    others in their order.
+    """
+
+    def __init__(self, record: Record, wanted: Wanted, pictures: Sequence[Picture], force: bool = False) -> None:
+        self.record, self.wanted, self.options = record, wanted, wanted.options()
+        self.skipped: list[Outcome] = []
+        self.todo: list[Job] = []
+        for job in record.jobs(pictures):
+            entry = record.find(wanted.task, job.source)
+            if entry is not None and not force and self._is_current(entry, job):
+                self.skipped.append(self._told("skipped", job, entry))
+            else:
+                self.todo.append(job)
+        self._waiting: deque[_Read] = deque()
+        self._failed: list[Outcome] = []
+
+    def _is_current(self, entry: Entry, job: Job) -> bool:
+        formats = self.wanted.formats
+        return (
+            entry.options == self.options
+            and entry.version == _version(job.picture.path)
+            and set(formats) <= set(entry.files)
+            and all(path.is_file() for path in self.record.paths(entry, formats))
+        )
+
+    def run(self, segmenter: Segmenter) -> Iterator[Outcome]:
+        """Do what is to do: an outcome for each picture, in their order."""
+        images = self._images(segmenter.max_pixels)
+        complete = False
+        while not complete:
+            try:
+                for result in segmenter.predict_many(images):
+                    read = self._waiting.popleft()
+                    yield from read.failed
+                    yield self._finish(read, result)
+                complete = True
+            except TROUBLE:  # in a batch: each of its pictures has a second chance, alone
+                if not self._waiting:
+                    raise
+                while self._waiting:
+                    read = self._waiting.popleft()
+                    yield from read.failed
+                    yield self._predict_alone(segmenter, read)
+        yield from self._failed
+
+    def _predict_alone(self, segmenter: Segmenter, read: _Read) -> Outcome:
+        try:
+            return self._finish(read, segmenter.predict(read.image))
+        except TROUBLE as error:
+            return _failure(read.job, error)
+
+    def _images(self, max_pixels: int) -> Iterator[np.ndarray]:
+        """The pictures that can be read; each waits for its result, the others have failed."""
+        for job in self.todo:
+            path = job.picture.path
+            try:
+                version = _version(path)
+                ground = read_georeference(path) if "geojson" in self.wanted.formats else None
+                image = read_image(path, max_pixels)
+            except TROUBLE as error:
+                self._failed.append(_failure(job, error))
+            else:
+                self._waiting.append(_Read(self._failed, job, version, ground, image))
+                self._failed = []
+                yield image
+
+    def _finish(self, read: _Read, result: Segmentation) -> Outcome:
+        try:
+            entry = self._entry(read, result, self._save(read, result))
+            self.record.add(entry)
+        except TROUBLE as error:
+            return _failure(read.job, error)
+        return self._told("done", read.job, entry)
+
+    def _save(self, read: _Read, result: Segmentation) -> dict[str, list[str]]:
+        """Write the results; the names of the files of each format."""
+        place = self.record.out / read.job.name
+        transform, crs = (read.ground.transform, read.ground.crs) if read.ground else (None, None)
+        picture = read.job.picture.path.name
+        files = {}
+        for kind in self.wanted.formats:
+            paths = save(result, place.parent, place.name, (kind,), self.wanted.pixel_size, transform, crs, picture)
+            files[kind] = [path.name for path in paths]
+        return files
+
+    def _entry(self, read: _Read, result: Segmentation, files: dict[str, list[str]]) -> Entry:
+        job = read.job
+        before = self.record.find(self.wanted.task, job.source)
+        if before is not None and (before.options, before.version) == (self.options, read.version):
+            files = {**before.files, **files}
+        return Entry(
+            task=self.wanted.task,
+            source=job.source,
+            path=str(job.picture.path),
+            name=job.name,
+            version=read.version,
+            options=self.options,
+            files=files,
+            stats=[
+                {
+                    "class": found.name,
+                    "pixels": found.pixels,
+                    "percent": round(100 * found.fraction, 4),
+                    "mean_confidence": round(found.confidence, 4),
+                }
+                for found in result.stats()
+            ],
+            objects=int(result.instances().max()) if result.task.has_objects else None,
+            notice=result.notice,
+        )
+
+    def _told(self, status: Literal["done", "skipped"], job: Job, entry: Entry) -> Outcome:
+        files = [str(path) for path in self.record.paths(entry, self.wanted.formats)]
+        return Outcome(str(job.picture.path), status, None, entry.stats, entry.objects, entry.notice, files)
+
+
+def _failure(job: Job, error: Exception) -> Outcome:
+    if isinstance(error, MemoryError):
+        reason = "there is not enough memory for it; make it smaller or cut it into parts."
+    elif isinstance(error, OSError):
+        reason = f"its results cannot be written ({error.strerror or error}); make room, or choose another folder."
+    elif isinstance(error, RuntimeError):  # of torch: long, the first line tells
+        reason = f"it cannot be segmented ({(str(error) or 'unknown').splitlines()[0][:160].rstrip('.')})."
+    else:
+        reason = str(error)
+    return Outcome(str(job.picture.path), "failed", reason)
+
+
+def _version(path: Path) -> list[int]:
+    """What changes with a file: its size in bytes and its time of change in ns; of one that is gone, nothing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns]

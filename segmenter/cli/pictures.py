@@ -1,0 +1,108 @@
+"""Which pictures the inputs of a command name."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segmenter.export import FORMATS
+from segmenter.tasks import TASKS
+
+# Of the formats that segmenter.image reads; a picture that is named by itself may have any.
+SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+RESULT = re.compile(
+    "-({})[.]png$".format("|".join(f"{t.name}-({'|'.join((*FORMATS, *t.class_names))})" for t in TASKS.values()))
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to segment: its ``path`` as it was given or found, and the ``folder`` for its results below that
+    of all results, with slashes, "" for none."""
+
+    path: Path
+    folder: str = ""
+
+
+@dataclass
+class Found:
+    """``pictures`` in the order of the inputs, each once; ``missing`` says for each input that names none why, in
+    one sentence; ``results`` counts the pictures left out because an earlier run wrote them."""
+
+    pictures: list[Picture] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    results: int = 0
+
+
+def find(inputs: Sequence[str]) -> Found:
+    """The pictures of files, of folders and all below them, and of patterns (``*``, ``?``, ``[...]``, ``**``).
+
+    What is found in a folder or by a pattern keeps its folders below that one, or below the part of the pattern
+    before the first such character; hidden files and files without a picture's ending are left out there.
+    """
+    found = Found()
+    seen: set[str] = set()
+    for text in inputs:
+        any_picture = False
+        for picture in _pictures(text):
+            any_picture = True
+            absolute = os.path.normpath(picture.path.absolute())
+            if RESULT.search(picture.path.name):
+                found.results += absolute not in seen
+            elif absolute not in seen:
+                found.pictures.append(picture)
+            seen.add(absolute)
+        if not any_picture:
+            found.missing[text] = _why(text)
+    return found
+
+
+def _pictures(text: str) -> Iterator[Picture]:
+    path = _path(text)
+    if path.is_dir():
+        yield from _below(path, [path])
+    elif path.exists():
+        yield Picture(path)
+    elif glob.has_magic(text):
+        fixed = 0
+        while not glob.has_magic(path.parts[fixed]):
+            fixed += 1
+        matches = sorted(glob.iglob(str(path), recursive=True))  # noqa: PTH207 (Path.glob finds hidden files too)
+        yield from _below(Path(*path.parts[:fixed]), map(Path, matches))
+
+
+def _below(base: Path, matches: Iterable[Path]) -> Iterator[Picture]:
+    """The pictures among the matches and in folders among them, with their folders below the base."""
+    for match in matches:
+        paths = _walk(match) if match.is_dir() else [match]
+        for path in paths:
+            if path.suffix.lower() in SUFFIXES and path.is_file():
+                folder = os.path.relpath(path.parent, base)
+                parts = Path(folder).parts
+                yield Picture(path, "" if os.pardir in parts else "/".join(parts))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield Path(parent, name)
+
+
+def _path(text: str) -> Path:
+    """The path of an input; in quotes the shell leaves the ~ of the home folder as it is."""
+    return Path(text).expanduser() if text.startswith("~/") else Path(text)
+
+
+def _why(text: str) -> str:
+    endings = ", ".join(SUFFIXES)
+    if _path(text).is_dir():
+        return f"{text!r} holds no picture; put files there that end in one of {endings}."
+    if glob.has_magic(text):
+        return f"{text!r} matches no picture; give a pattern that matches files ending in one of {endings}."
+    return f"{text!r} does not exist; give a picture, a folder or a pattern in quotes."

@@ -1,0 +1,198 @@
+"""A true mask from a file: an indexed, grey or black and white picture, or COCO JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Union
+
+import numpy as np
+from PIL import Image
+
+from segmenter.image import FORMATS
+from segmenter.metrics import IGNORE
+from segmenter.tasks import Task
+
+MaskSource = Union[str, "os.PathLike[str]", bytes]
+
+KINDS = "an indexed PNG of class ids, a black and white picture or COCO JSON"
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")  # of Pillow; its colours are RGB and RGBA
+LOSSY = ("JPEG", "MPO", "WEBP")  # black, white and grey are not exact in these
+COLOUR_NOISE = 32  # how far the channels of a grey pixel are apart there at most
+
+
+class ScoreError(ValueError):
+    """A true mask cannot be used; its message is one sentence for people."""
+
+
+def read_true_mask(source: MaskSource, task: Task, shape: tuple[int, int], image_name: str | None = None) -> np.ndarray:
+    """True class ids uint8 (H, W) for a picture of ``shape`` (height, width); 255 is ignored.
+
+    ``source`` is a path or the bytes of one of
+    - an indexed picture, whose palette indices are class ids;
+    - a grey picture, whose values are class ids;
+    - a black and white picture: the values are 0 and 255, or 0 and one other that is no class id (in JPEG and
+      WebP, those below 128 and those above); white is the task's first foreground class;
+    - COCO JSON with polygons or RLE, compressed or not: categories are matched to classes by name, else by id;
+      of several images the one with the file name ``image_name`` is taken; later annotations cover earlier ones.
+    Raises ScoreError where it is none of these, has another size or holds ids that are no class.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data, name = bytes(source), "the true mask"
+    else:
+        path = Path(source)
+        name = repr(path.name)
+        try:
+            data = path.read_bytes()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ScoreError(f"{name} cannot be read ({reason}); give the path of {KINDS}.") from error
+    if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+        return _read_coco(data, name, task, shape, image_name)
+    return _read_picture(data, name, task, shape)
+
+
+def _check_size(name: str, found: tuple[int, int], shape: tuple[int, int]) -> None:
+    if found != shape:
+        raise ScoreError(
+            f"{name} is {found[1]} x {found[0]} and the picture {shape[1]} x {shape[0]}; "
+            "give the mask of this picture at its own size."
+        )
+
+
+def _check_ids(name: str, ids: Iterable[int], task: Task) -> None:
+    unknown = sorted(set(ids) - {*range(len(task.classes)), IGNORE})
+    if unknown:
+        listed = ", ".join(map(str, unknown[:8])) + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else "")
+        known = ", ".join(f"{number} ({class_name})" for number, class_name in enumerate(task.class_names))
+        raise ScoreError(
+            f"{name} holds {listed}; the class ids of {task.name} are {known}, and 255 where the truth is ignored."
+        )
+
+
+def _read_picture(data: bytes, name: str, task: Task, shape: tuple[int, int]) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(name, (image.height, image.width), shape)
+            mode, lossy = image.mode, image.format in LOSSY
+            values = np.asarray(image)
+    except ScoreError:
+        raise
+    except Exception as error:  # a damaged file raises whatever its decoder meets first
+        raise ScoreError(f"{name} is not a mask that can be read; give {KINDS}.") from error
+    if mode in ("RGB", "RGBA"):
+        values = values[..., :3]
+        if int(np.ptp(values, axis=2).max()) > (COLOUR_NOISE if lossy else 0):
+            raise ScoreError(f"{name} is in colour, which says nothing of classes; give {KINDS}.")
+    elif mode != "P" and mode not in GREY_MODES:
+        raise ScoreError(f"{name} is a picture of the mode {mode}; give {KINDS}.")
+    values = values[..., 0] if values.ndim == 3 else values
+    if lossy:
+        if 0 < values.max() < 128:
+            raise ScoreError(f"{name} is dark and blurred by lossy compression; save class ids as PNG.")
+        return (values >= 128).astype(np.uint8)
+    present = np.unique(values).astype(int).tolist()
+    if mode != "P" and _is_black_and_white(present, task):
+        return (values > 0).astype(np.uint8)
+    _check_ids(name, present, task)
+    return values.astype(np.uint8)
+
+
+def _is_black_and_white(present: Sequence[int], task: Task) -> bool:
+    """Whether these sorted values of a grey picture are black and white rather than class ids."""
+    if set(present) <= {0, 255}:
+        return True
+    return len(present) == 2 and present[0] == 0 and present[1] >= len(task.classes)
+
+
+def _read_coco(data: bytes, name: str, task: Task, shape: tuple[int, int], image_name: str | None) -> np.ndarray:
+    from pycocotools import mask as coco
+
+    class_ids = np.zeros(shape, np.uint8)
+    try:
+        document = json.loads(data)
+        image = _choose_image(document["images"], name, image_name)
+        if "height" in image and "width" in image:
+            _check_size(name, (image["height"], image["width"]), shape)
+        class_of = _classes_of(document.get("categories", []), task)
+        found = [entry for entry in document["annotations"] if entry["image_id"] == image["id"]]
+        ids = [class_of.get(entry["category_id"], entry["category_id"]) for entry in found]
+        _check_ids(name, ids, task)
+        regions = ((i, _run_lengths(entry["segmentation"], name, shape)) for i, entry in zip(ids, found, strict=True))
+        for class_id, group in groupby(regions, key=lambda region: region[0]):
+            parts = [part for _, encoded in group for part in encoded]
+            if parts:
+                class_ids[coco.decode(coco.merge(parts)) > 0] = class_id
+    except ScoreError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ScoreError(
+            f"{name} is not COCO JSON as it should be: images, categories and annotations with polygons or RLE; "
+            "export it again."
+        ) from error
+    return class_ids
+
+
+def _choose_image(images: Sequence[Mapping[str, Any]], name: str, image_name: str | None) -> Mapping[str, Any]:
+    """The entry that is the picture's: the only one, or that of its file name, folders left out if need be."""
+    if len(images) == 1:
+        return images[0]
+    for reading in (str, lambda file_name: Path(file_name).name):
+        named = [image for image in images if image_name and reading(image["file_name"]) == reading(image_name)]
+        if len(named) == 1:
+            return named[0]
+    raise ScoreError(
+        f"{name} holds {len(images)} images and not just one is called {image_name!r}; "
+        "give the COCO file of this picture, or one that has its file name once."
+    )
+
+
+def _classes_of(categories: Iterable[Mapping[str, Any]], task: Task) -> dict[int, int]:
+    """Category id -> class id, for the categories that are called like a class."""
+    names = {class_name.casefold(): class_id for class_id, class_name in enumerate(task.class_names)}
+    found = ((category["id"], names.get(category["name"].casefold())) for category in categories)
+    return {category_id: class_id for category_id, class_id in found if class_id is not None}
+
+
+def _run_lengths(segmentation: Any, name: str, shape: tuple[int, int]) -> list[dict[str, Any]]:
+    """A COCO segmentation as compressed RLEs whose union it is; ValueError where it is none."""
+    from pycocotools import mask as coco
+
+    if isinstance(segmentation, dict):
+        height, width = segmentation["size"]
+        _check_size(name, (height, width), shape)
+        counts = segmentation["counts"]
+        counts = _uncompress(counts) if isinstance(counts, str) else counts
+        if min(counts) < 0 or sum(counts) != shape[0] * shape[1]:  # pycocotools writes past its memory with such
+            raise ValueError("the run lengths do not fill the picture")
+        return [coco.frPyObjects({"size": list(shape), "counts": counts}, *shape)]
+    polygons = [np.asarray(polygon, np.float64) for polygon in segmentation]
+    far = 2 * max(shape)  # pycocotools walks along every edge: one that ends far away would fill the memory
+    for polygon in polygons:
+        if polygon.ndim != 1 or polygon.size < 6 or polygon.size % 2 or not (np.abs(polygon) <= far).all():
+            raise ValueError("a polygon is x, y, x, y, ... of at least three points in the picture")
+    return coco.frPyObjects([polygon.tolist() for polygon in polygons], *shape) if polygons else []
+
+
+def _uncompress(text: str) -> list[int]:
+    """The run lengths of a compressed RLE, as in ``rleFrString`` of COCO's maskApi.c, but with checks: 5 bits a
+    character, the lowest first, a sixth bit where more follow; from the fourth on, differences to the last but one."""
+    counts: list[int] = []
+    value = shift = 0
+    for code in text.encode("ascii"):
+        bits = code - 48
+        if not 0 <= bits < 64:
+            raise ValueError("a character that no RLE has")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (bits & 16) << (shift - 4)  # the highest bit is the sign
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError("the RLE ends in the middle of a number")
+    return counts
