@@ -5,8 +5,6 @@ The cat and the tissue come inside the scikit-image wheel; the others are comput
 
 from __future__ import annotations
 
-import base64
-import io
 import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +14,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
+from page.pictures import data_uri
+
 THUMBNAIL_WH = (232, 168)
+LAKES_SEED = 4
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,7 @@ class Example:
         side = min(image.width / THUMBNAIL_WH[0], image.height / THUMBNAIL_WH[1])
         width, height = THUMBNAIL_WH[0] * side, THUMBNAIL_WH[1] * side
         left, top = (image.width - width) / 2, (image.height - height) / 2
-        small = image.resize(THUMBNAIL_WH, Image.Resampling.LANCZOS, (left, top, left + width, top + height))
-        buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=85)
-        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return data_uri(image.resize(THUMBNAIL_WH, Image.Resampling.LANCZOS, (left, top, left + width, top + height)))
 
 
 @lru_cache(maxsize=1)
@@ -101,8 +99,21 @@ def _satellite(water: np.ndarray, random: np.random.Generator) -> Image.Image:
 
 def lakes(side: int = 512) -> Image.Image:
     """Lakes of ragged shores among fields and woods."""
-    random = np.random.default_rng(4)
-    return _satellite(_clouds(random, side, 70) - 0.75, random)
+    random = np.random.default_rng(LAKES_SEED)
+    return _satellite(_lake_depth(random, side), random)
+
+
+def _lake_depth(random: np.random.Generator, side: int) -> np.ndarray:
+    return _clouds(random, side, 70) - 0.75
+
+
+def lakes_truth(folder: Path, side: int = 512) -> tuple[Path, Path]:
+    """The picture of the lakes and its true mask, white where water was drawn, as two files in a folder."""
+    picture, truth = folder / "lakes.png", folder / "lakes-true-mask.png"
+    water = _lake_depth(np.random.default_rng(LAKES_SEED), side) > 0
+    lakes(side).save(picture)
+    Image.fromarray(water.astype(np.uint8) * 255).save(truth)
+    return picture, truth
 
 
 def river(side: int = 512) -> Image.Image:

@@ -1,61 +1,87 @@
-"""What the page does when someone acts; every handler is a plain function, callable without a browser."""
+"""What the Segment tab does when someone acts; every handler is a plain function, callable without a browser."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-from PIL import Image
 
-from page import words
-from page.examples import examples
-from page.models import segmenter_for
-from page.view import View, draw, look, save
+from page import charts, downloads, words
+from page.extra import all_examples, fetch
+from page.models import suggest_for
+from page.pictures import STYLES, Look, draw, lowest, save
+from page.view import View, look, point
 from segmenter import TASKS, ImageError, WeightsError
-from segmenter.draw import overlay
-from segmenter.export import mask_image
-from segmenter.tasks import get_task
+from segmenter.measure import area
 
 # Formats that browsers show; a picture in another one is shown as the JPEG that was made of it.
 BROWSER_FORMATS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+PIXEL_SIZES = {"m": 10.0}  # Sentinel-2's best bands
+LOST = "This result is no longer held; choose the picture again."
 
 
 class Page(NamedTuple):
-    """An update for every component that a prediction touches; ``app.py`` fills the same record with the components.
+    """An update for every component that a prediction touches; the tab fills the same record with its components.
 
     ``source`` is the path of the picture (str), ``view`` its result (View); both are None where there is none.
     """
 
     task: Any
     about: Any
+    advice: Any
     picture: Any
     source: Any
     view: Any
     stage: Any
     result: Any
+    slider: Any
     details: Any
     summary: Any
+    point: Any
     classes: Any
+    one: Any
+    scale: Any
+    pixel_size: Any
     table: Any
-    picture_file: Any
-    mask_file: Any
+    per_object: Any
+    histogram: Any
+    objects: Any
+    objects_button: Any
 
 
 class Drawn(NamedTuple):
     """An update for what changes with the way of looking."""
 
     result: Any
-    picture_file: Any
+    slider: Any
+    style: Any
     opacity: Any
+    classes: Any
+    one: Any
+    scale: Any
 
 
-def on_upload(picture: Mapping[str, Any] | None, task: str, mode: str, opacity: float) -> Page:
+class Measured(NamedTuple):
+    """An update for what changes with the size of a pixel."""
+
+    summary: Any
+    table: Any
+    histogram: Any
+
+
+def on_upload(picture: Mapping[str, Any] | None, task: str, *looks: Any) -> Page:
     """A picture came by file, drop, paste or camera: ``picture`` is Gradio's record of it, with its ``path``."""
     if picture is None:
         return _without(task, words.INVITATION)
-    return _run(task, str(picture["path"]), mode, opacity)
+    return _run(task, str(picture["path"]), Look(*looks))
+
+
+def on_file(file: Mapping[str, Any] | None, task: str, *looks: Any) -> Page:
+    """A picture came by the file button: unlike a dropped one it is not in its place yet."""
+    page = on_upload(file, task, *looks)
+    return page if page.view is None else page._replace(picture=_preview(page.view))
 
 
 def on_clear(task: str) -> Page:
@@ -63,111 +89,155 @@ def on_clear(task: str) -> Page:
     return _without(task, words.INVITATION)
 
 
-def on_task(task: str, source: str | None, mode: str, opacity: float) -> Page:
+def on_task(task: str, source: str | None, *looks: Any) -> Page:
     """Another model was chosen: it reads the picture that is there."""
     if source is None:
         return _without(task, words.INVITATION)
-    return _run(task, source, mode, opacity)._replace(picture=gr.skip())
+    return _run(task, source, Look(*looks))._replace(picture=gr.skip())
 
 
-def on_example(event: gr.EventData, mode: str, opacity: float) -> Page:
+def on_example(event: gr.EventData, *looks: Any) -> Page:
     """An example was clicked; the event carries its ``index``."""
-    example = examples()[int(event.index)]
-    page = _run(example.task, example.path, mode, opacity)._replace(task=example.task)
-    return page if page.view is None else page._replace(picture=_preview(page.view, example.path))
+    example = all_examples()[int(event.index)]
+    page = _run(example.task, example.path, Look(*looks))._replace(task=example.task)
+    return page if page.view is None else page._replace(picture=_preview(page.view))
 
 
-def on_look(view: View | None, mode: str, opacity: float, classes: Sequence[str]) -> Drawn:
-    """The view, the opacity or the shown classes changed; the network does not run."""
-    if view is None:
-        raise gr.Error("This result is no longer held; choose the picture again.", print_exception=False)
-    path = _shown_file(view, mode, opacity, classes)
-    return Drawn(path, path, gr.update(interactive=mode == "Overlay"))
+def on_more() -> tuple[str, Any]:
+    """More examples were asked for: they are fetched, and what offers them goes. Without a network none come."""
+    fetch()
+    return words.gallery(all_examples()), gr.update(visible=False)
 
 
-def segment(task: str, picture: Mapping[str, Any] | None) -> tuple[str, str, list[words.Row]]:
-    """Segment one picture.
-
-    Give the task ("pets", "water", "nuclei" or "cars") and a picture file (JPEG, PNG, WebP, BMP, GIF or TIFF,
-    16 bits too). Returns the overlay as a JPEG and the class ids as an indexed PNG, both at the picture's own
-    size, and one row per class: class, color, pixels, percent and mean_confidence.
-    """
-    if picture is None:
-        raise gr.Error("There is no picture; give a picture file.", print_exception=False)
-    path = Path(str(picture["path"]))
+def on_suggest(source: str | None, task: str) -> str:
+    """The task that fits the picture, as HTML."""
+    if source is None:
+        return '<p class="hint" role="status">Give a picture first; then the model that fits it can be named.</p>'
     try:
-        get_task(task)
-        result = segmenter_for(task).predict(path)
-    except (ValueError, WeightsError, MemoryError) as error:
-        raise gr.Error(_sentence(error), print_exception=False) from error
-    return (
-        save(Image.fromarray(overlay(result)), f"{path.stem}-{task}-overlay.jpg"),
-        save(mask_image(result), f"{path.stem}-{task}-mask.png"),
-        words.rows(result.stats()),
-    )
+        return words.suggestion(suggest_for(source), task)
+    except (ImageError, WeightsError, MemoryError) as error:
+        raise gr.Error(words.complaint(error), print_exception=False) from error
 
 
-def _run(task: str, path: str, mode: str, opacity: float) -> Page:
+def on_take(event: gr.EventData, source: str | None, *looks: Any) -> Page:
+    """The suggested task is taken over; the event carries its name as ``task``."""
+    task = event.task if event.task in TASKS else next(iter(TASKS))
+    return on_task(task, source, *looks)._replace(task=task)
+
+
+def on_look(view: View | None, *looks: Any) -> Drawn:
+    """The way of looking changed; the network does not run."""
+    return _drawn(_held(view), Look(*looks))
+
+
+def on_point(event: gr.SelectData, view: View | None, pixel_size: float | None) -> str:
+    """The picture was clicked."""
+    view = _held(view)
+    return words.said_of(point(view, event.index), pixel_size, view.shown.task)
+
+
+def on_pixel_size(view: View | None, pixel_size: float | None) -> Measured:
+    """Another size of a pixel was given: areas follow."""
+    return Measured(gr.skip(), gr.skip(), gr.skip()) if view is None else _measured(view, pixel_size)
+
+
+def on_download(name: str, view: View | None, pixel_size: float | None) -> str:
+    """One of ``downloads.BUTTONS`` was pressed: the path of its file."""
+    try:
+        return downloads.make(_held(view), name, pixel_size)
+    except (ImageError, MemoryError) as error:
+        raise gr.Error(words.complaint(error), print_exception=False) from error
+
+
+def _held(view: View | None) -> View:
+    if view is None:
+        raise gr.Error(LOST, print_exception=False)
+    return view
+
+
+def _run(task: str, path: str, looks: Look) -> Page:
     """Predict one picture; a bad one becomes a sentence in the place of the result."""
     try:
         view = look(path, task)
     except ImageError as error:
-        return _without(task, words.problem(_sentence(error)))
+        return _without(task, words.problem(words.complaint(error)))
     except (WeightsError, MemoryError) as error:
-        return _without(task, words.problem(_sentence(error)))._replace(picture=gr.skip(), source=path)
+        return _without(task, words.problem(words.complaint(error)))._replace(picture=gr.skip(), source=path)
     names = TASKS[task].class_names[1:]
-    shown = _shown_file(view, mode, opacity, names)
+    drawn = _drawn(view, looks._replace(classes=names, one=names[0]))
+    size = PIXEL_SIZES.get(TASKS[task].length_unit)
+    measured = _measured(view, size)
+    unit = TASKS[task].length_unit
+    counted = bool(view.objects)
     return Page(
         task=gr.skip(),
         about=words.about(task),
-        picture=gr.skip() if Path(path).suffix.lower() in BROWSER_FORMATS else _preview(view, path),
+        advice="",
+        picture=gr.skip() if Path(path).suffix.lower() in BROWSER_FORMATS else _preview(view),
         source=path,
         view=view,
         stage=gr.update(visible=False),
-        result=gr.update(value=shown, visible=True, alt_text=words.sentence(view)),
+        result=drawn.result,
+        slider=drawn.slider,
         details=gr.update(visible=True),
-        summary=words.summary(view),
-        classes=gr.update(choices=list(names), value=list(names)),
-        table=words.table(view.stats),
-        picture_file=shown,
-        mask_file=view.mask_path,
+        summary=measured.summary,
+        point=words.ASK,
+        classes=gr.update(choices=list(names), value=list(names), visible=drawn.classes["visible"]),
+        one=gr.update(choices=list(names), value=names[0], visible=drawn.one["visible"]),
+        scale=drawn.scale,
+        pixel_size=gr.update(visible=bool(unit), value=size, label=f"Side of a pixel in {unit or 'm'}"),
+        table=measured.table,
+        per_object=gr.update(visible=counted),
+        histogram=measured.histogram,
+        objects=words.object_rows(view.objects or ()),
+        objects_button=gr.update(visible=TASKS[task].has_objects),
     )
 
 
 def _without(task: str, stage: str) -> Page:
     """The page without a result: ``stage`` is the HTML in its place."""
-    return Page(
-        task=gr.skip(),
-        about=words.about(task),
-        picture=None,
-        source=None,
-        view=None,
-        stage=gr.update(value=stage, visible=True),
-        result=gr.update(value=None, visible=False),
-        details=gr.update(visible=False),
-        summary="",
-        classes=gr.skip(),
-        table="",
-        picture_file=None,
-        mask_file=None,
+    empty = dict.fromkeys(Page._fields, gr.skip())
+    gone = gr.update(visible=False)
+    empty.update(about=words.about(task), advice="", picture=None, source=None, view=None, summary="", table="")
+    empty.update(stage=gr.update(value=stage, visible=True), details=gone, per_object=gone)
+    empty.update(result=gr.update(value=None, visible=False), slider=gr.update(value=None, visible=False))
+    return Page(**empty)
+
+
+def _drawn(view: View, looks: Look) -> Drawn:
+    compare = looks.mode == "Compare"
+    layered = looks.mode in ("Overlay", "Compare")
+    name = f"{view.stem}-{view.shown.task.name}-{looks.mode.lower().replace(' ', '-')}"
+    path = save(draw(view, looks), f"{name}.{'png' if looks.mode in ('Mask', 'One class') else 'jpg'}")
+    before = save(view.shown.image, f"{view.stem}.jpg") if compare else None
+    return Drawn(
+        result=gr.update(value=None if compare else path, visible=not compare, alt_text=_alt_text(view, looks)),
+        slider=gr.update(value=(before, path) if compare else None, visible=compare),
+        style=gr.update(visible=layered),
+        opacity=gr.update(visible=layered and looks.style == STYLES[0]),
+        classes=gr.update(visible=looks.mode in ("Overlay", "Compare", "Mask")),
+        one=gr.update(visible=looks.mode == "One class"),
+        scale=gr.update(value=charts.scale(lowest(view)), visible=looks.mode == "Confidence"),
     )
 
 
-def _preview(view: View, path: str) -> str:
+def _alt_text(view: View, looks: Look) -> str:
+    return f"{looks.mode}: {words.sentence_of(view)}"
+
+
+def _measured(view: View, pixel_size: float | None) -> Measured:
+    task = view.shown.task
+    sized = pixel_size is not None and bool(words.extent(1, pixel_size, task))
+    factor, unit = area(1, float(pixel_size or 0), task) if sized else (1.0, "px")
+    return Measured(
+        summary=words.summary(view, pixel_size),
+        table=words.table(view.stats, task, pixel_size),
+        histogram=charts.histogram([found.area * factor for found in view.objects or ()], unit),
+    )
+
+
+def _preview(view: View) -> str:
     """A picture file for the input's place that every browser shows."""
-    if Path(path).suffix.lower() in BROWSER_FORMATS:
-        return path
-    return save(Image.fromarray(view.shown.image), f"{view.stem}.jpg")
-
-
-def _shown_file(view: View, mode: str, opacity: float, classes: Sequence[str]) -> str:
-    name = f"{view.stem}-{view.shown.task.name}-{mode.lower()}.jpg"
-    return save(Image.fromarray(draw(view, mode, opacity, classes)), name)
-
-
-def _sentence(error: Exception) -> str:
-    """What an error says, as a sentence of its own."""
-    message = "the picture is too large for this machine's memory; make it smaller."
-    if not isinstance(error, MemoryError):
-        message = str(error)
-    return message[:1].upper() + message[1:]
+    if Path(view.path).suffix.lower() in BROWSER_FORMATS:
+        return view.path
+    return save(view.shown.image, f"{view.stem}.jpg")

@@ -7,6 +7,7 @@ from functools import cache
 from threading import Lock
 
 from segmenter import TASKS, Segmenter, WeightsError
+from segmenter.suggest import Suggestion, suggest
 
 _LOADING = Lock()
 
@@ -20,6 +21,15 @@ def segmenter_for(task: str) -> Segmenter:
 @cache
 def _load(task: str) -> Segmenter:
     return Segmenter.load(task)
+
+
+def suggest_for(path: str) -> Suggestion:
+    """The model that fits a picture file, among those whose weights are there. ImageError for a bad picture."""
+    segmenters = {}
+    for task in TASKS:
+        with suppress(WeightsError):
+            segmenters[task] = segmenter_for(task)
+    return suggest(path, segmenters)
 
 
 def warm() -> None:

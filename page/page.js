@@ -19,7 +19,7 @@
 
   // Gradio names every radio button differently; one name per group lets the arrow keys move within it.
   const joinRadios = () => {
-    for (const group of document.querySelectorAll("#task, #mode")) {
+    for (const group of document.querySelectorAll("#task, .strip")) {
       group.setAttribute("role", "radiogroup");
       group.setAttribute("aria-label", group.querySelector("[data-testid=block-info]").textContent);
       for (const radio of group.querySelectorAll("input[type=radio]")) radio.name = group.id;

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from page.examples import examples
 from segmenter import TASKS
 
 PLUM = gr.themes.Color(
@@ -37,6 +38,8 @@ def theme() -> gr.themes.Base:
         block_label_background_fill="*block_background_fill",
         border_color_primary="#e6e3ea",
         border_color_primary_dark="#35333d",
+        link_text_color="#6b479c",
+        link_text_color_dark="#b79bdb",
         body_text_color="#1d1b22",
         body_text_color_dark="#eeedf1",
         body_text_color_subdued="#5f5b69",
@@ -45,13 +48,19 @@ def theme() -> gr.themes.Base:
 
 
 def css() -> str:
-    """The sheet beside this file, and each class's colour for its switch, which is the legend."""
+    """The sheet beside this file, and what it cannot know: each class's colour for its switch, which is the legend,
+    and a picture for each task."""
     swatches = "".join(
         f'#classes label:has(input[name="{info.name}"]) {{ --swatch: rgb{info.color}; }}\n'
         for task in TASKS.values()
         for info in task.classes[1:]
     )
-    return (Path(__file__).parent / "style.css").read_text() + swatches
+    thumbnails = {example.task: example.thumbnail() for example in reversed(examples())}
+    cards = "".join(
+        f'#task label:has(input[value="{task}"])::before {{ background-image: url("{uri}"); }}\n'
+        for task, uri in thumbnails.items()
+    )
+    return (Path(__file__).parent / "style.css").read_text() + swatches + cards
 
 
 def script() -> str:

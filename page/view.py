@@ -1,41 +1,67 @@
-"""What a session keeps of one result, and the pictures made from it without the network."""
+"""What a session keeps of one result; everything the page shows of it is made from this, without the network."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from gradio.utils import get_upload_folder
-from PIL import Image
 
 from page.models import segmenter_for
 from segmenter import ClassStats, Segmentation
-from segmenter.draw import mask_picture, overlay, shrink
-from segmenter.export import mask_image
+from segmenter.draw import shrink
+from segmenter.image import pick_nearest, read_image
+from segmenter.measure import ObjectStats, objects
 
-DISPLAY_SIDE = 2000  # pixels: sharp on dense screens, and it bounds what a session holds to about 50 MB
-MODES = ("Overlay", "Mask", "Original")
+DISPLAY_SIDE = 2000  # pixels: sharp on dense screens, and it bounds what a session holds to about 70 MB
+
+
+class Kept:
+    """The arrays of a result too large to hold, in files that go when this object does."""
+
+    def __init__(self, result: Segmentation) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="segmenter-result-", ignore_cleanup_errors=True)
+        self._arrays = ["class_ids", "confidence"] + ([] if result.seeds is None else ["seeds"])
+        for name in self._arrays:
+            np.save(Path(self._folder.name) / name, getattr(result, name))
+
+    def restore(self, shown: Segmentation, path: str) -> Segmentation:
+        """The result at the picture's own size; the picture is read again. ImageError where it is gone."""
+        arrays = {name: np.load(Path(self._folder.name) / f"{name}.npy") for name in self._arrays}
+        return replace(shown, image=read_image(path), **arrays)
 
 
 @dataclass(frozen=True, eq=False)
 class View:
     """One result as the page shows it.
 
-    ``shown`` is at most DISPLAY_SIDE pixels long; ``stats``, ``objects`` (None where the task counts none),
-    ``size`` (height, width) and the file ``mask_path`` belong to the picture at its own size.
+    ``shown`` is at most DISPLAY_SIDE pixels long, and so are ``labels``, the ids of objects int32 (H, W), None where
+    the task counts none, as ``objects`` is. ``stats``, ``objects`` and ``size`` (height, width) belong to the picture
+    at its own size. ``path`` is the picture's file and ``min_object`` as in Segmentation at that size.
     """
 
     shown: Segmentation
+    labels: np.ndarray | None
     stats: list[ClassStats]
-    objects: int | None
+    objects: list[ObjectStats] | None
     size: tuple[int, int]
     seconds: float
-    stem: str
-    mask_path: str
+    path: str
+    min_object: int = 1
+    kept: Kept | None = field(default=None, repr=False)
+
+    @property
+    def stem(self) -> str:
+        return Path(self.path).stem
+
+    def result(self) -> Segmentation:
+        """The result at the picture's own size."""
+        if self.kept is None:
+            return self.shown
+        return replace(self.kept.restore(self.shown, self.path), min_object=self.min_object)
 
 
 def look(path: str, task: str) -> View:
@@ -44,35 +70,37 @@ def look(path: str, task: str) -> View:
     started = time.perf_counter()
     result = segmenter.predict(path)
     seconds = time.perf_counter() - started
-    stem = Path(path).stem
+    shown = shrink(result, DISPLAY_SIDE)
+    counts = result.task.has_objects
     return View(
-        shown=shrink(result, DISPLAY_SIDE),
+        shown=shown,
+        labels=pick_nearest(result.instances(), *shown.class_ids.shape) if counts else None,
         stats=result.stats(),
-        objects=int(result.instances().max()) if result.task.has_objects else None,
-        size=result.image.shape[:2],
+        objects=objects(result) if counts else None,
+        size=result.class_ids.shape,
         seconds=seconds,
-        stem=stem,
-        mask_path=save(mask_image(result), f"{stem}-{task}-mask.png"),
+        path=path,
+        min_object=result.min_object,
+        kept=None if shown is result else Kept(result),
     )
 
 
-def draw(view: View, mode: str, opacity: float, classes: Collection[str]) -> np.ndarray:
-    """One of MODES as RGB uint8 (H, W, 3) at display size; ``opacity`` in percent, ``classes`` are those to show."""
-    if mode == "Original":
-        return view.shown.image
-    if mode == "Mask":
-        return mask_picture(view.shown, classes)
-    return overlay(view.shown, opacity / 100, classes)
+@dataclass(frozen=True)
+class Point:
+    """What is under the pointer: the class, its confidence and, where objects are counted, the object."""
+
+    name: str
+    confidence: float
+    object: ObjectStats | None
 
 
-def save(image: Image.Image, name: str) -> str:
-    """Write a picture into Gradio's cache, whence it is served as it is and deleted in time; returns its path."""
-    cache = Path(get_upload_folder())
-    cache.mkdir(parents=True, exist_ok=True)
-    path = Path(tempfile.mkdtemp(dir=cache)) / name
-    if path.suffix == ".jpg":
-        # Full colour resolution: outlines one pixel wide keep their colour.
-        image.save(path, quality=90, subsampling=0)
-    else:
-        image.save(path)
-    return str(path)
+def point(view: View, position: Sequence[float]) -> Point:
+    """What a view shows at a ``position`` (x, y) in pixels of the picture as shown; beyond the border the nearest."""
+    height, width = view.shown.class_ids.shape
+    x, y = (min(max(int(value), 0), length - 1) for value, length in zip(position, (width, height), strict=True))
+    number = 0 if view.labels is None else int(view.labels[y, x])
+    return Point(
+        view.shown.task.class_names[view.shown.class_ids[y, x]],
+        float(view.shown.confidence[y, x]),
+        view.objects[number - 1] if view.objects and number else None,
+    )

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
+from statistics import median
 from typing import TypedDict
 
+from page.charts import PICTURE_ICON, WARNING_ICON
 from page.examples import Example
-from page.view import View
+from page.view import Point, View
 from segmenter import TASKS, ClassStats
+from segmenter.measure import ObjectStats, area
+from segmenter.suggest import Suggestion
+from segmenter.tasks import Task
 
 HEADER = """
 <h1>Segmenter</h1>
 <p>Marks pets, water, cell nuclei and cars in your picture, pixel by pixel.</p>
 """
+ASK = '<p class="hint">Click on the picture to ask what is there.</p>'
 
-PICTURE_ICON = """
-<svg viewBox="0 0 64 64" width="56" height="56" fill="none" stroke="currentColor" stroke-width="2.5"
- stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><rect x="6" y="10" width="52" height="44" rx="6"/>
-<circle cx="21" cy="25" r="5"/><path d="M6 46l15-13 11 9 11-14 15 17" /></svg>
-"""
-WARNING_ICON = """
-<svg viewBox="0 0 64 64" width="56" height="56" fill="none" stroke="currentColor" stroke-width="2.5"
- stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><circle cx="32" cy="32" r="26"/>
-<path d="M32 18v18M32 45v.5"/></svg>
-"""
-INVITATION = (
-    f'<div class="stage">{PICTURE_ICON}<p class="stage-title">The result appears here</p>'
-    "<p>Drop a picture, paste one, or click an example.</p></div>"
-)
+COLUMNS = ("id", "area (px)", "x", "y", "diameter (px)", "eccentricity")  # of the table of objects
 
 # What the sentence under a result begins with, and what it says where nothing was found.
 SUBJECTS = {
-    "pets": ("The pet covers", "No pet was found in this picture."),
+    "pets": ("The pet fills", "No pet was found in this picture."),
     "water": ("Water covers", "No water was found in this picture."),
-    "cars": ("Cars cover", "No car was found in this picture."),
-    "nuclei": ("", "No nuclei were found in this picture."),
+    "cars": ("Cars fill", "No car was found in this picture."),
+    "nuclei": ("Nuclei cover", "No nuclei were found in this picture."),
 }
 
 
@@ -65,44 +58,133 @@ def percent(fraction: float) -> str:
     return f"{share:.1f}%" if share < 9.95 and share else f"{share:.0f}%"
 
 
-def sentence(view: View) -> str:
-    """What was found, in one sentence about the task's first class."""
-    main = view.stats[1]
-    subject, nothing = SUBJECTS[view.shown.task.name]
+def extent(pixels: float, pixel_size: float | None, task: Task) -> str:
+    """The area of pixels in the task's unit, such as "1.2 ha"; empty where pixels have no known size."""
+    if not task.length_unit or not pixel_size or pixel_size <= 0:
+        return ""
+    value, unit = area(pixels, pixel_size, task)
+    return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
+
+
+def sentence(
+    stats: Sequence[ClassStats], task: Task, objects: Sequence[float] | None = None, pixel_size: float | None = None
+) -> str:
+    """What was found, as a person would say it; ``objects`` are the areas of objects in pixels where they count."""
+    main = stats[1]
+    subject, nothing = SUBJECTS[task.name]
     if not main.pixels:
         return nothing
-    if view.objects is not None:
-        subject = "1 nucleus covers" if view.objects == 1 else f"{view.objects:,} nuclei cover"
-    return f"{subject} {percent(main.fraction)} of the picture; mean confidence {main.confidence:.2f}."
+    if objects:
+        middle = median(objects)
+        size = extent(middle, pixel_size, task) or f"{middle:,.0f} px"
+        return f"1 nucleus of {size}." if len(objects) == 1 else f"{len(objects):,} nuclei, median area {size}."
+    size = extent(main.pixels, pixel_size, task)
+    return (
+        f"{subject} {percent(main.fraction)} of the picture{f', {size}' if size else ''}; "
+        f"confidence {main.confidence:.2f}."
+    )
 
 
-def summary(view: View) -> str:
+def sentence_of(view: View, pixel_size: float | None = None) -> str:
+    areas = None if view.objects is None else [found.area for found in view.objects]
+    return sentence(view.stats, view.shown.task, areas, pixel_size)
+
+
+def summary(view: View, pixel_size: float | None = None) -> str:
     height, width = view.size
     notice = view.shown.notice
     return (
-        f'<p class="summary" role="status">{escape(sentence(view))}</p>'
+        f'<p class="summary" role="status">{escape(sentence_of(view, pixel_size))}</p>'
         + (f'<p class="notice">{escape(notice)}</p>' if notice else "")
         + f'<p class="facts">{width:,} × {height:,} pixels, {view.seconds:.1f} s</p>'
     )
 
 
-def table(stats: Sequence[ClassStats]) -> str:
-    """One row per class: colour and name, pixels, percent, mean confidence."""
-    body = "".join(
-        f'<tr><th scope="row"><span class="swatch" style="background:{row["color"]}"></span>{escape(row["class"])}</th>'
-        f"<td>{row['pixels']:,}</td><td>{row['percent']:.1f}%</td>"
-        f"<td>{format(row['mean_confidence'], '.2f') if row['pixels'] else '–'}</td></tr>"
-        for row in rows(stats)
+def swatch(color: str) -> str:
+    return f'<span class="swatch" style="background:{color}"></span>'
+
+
+def grid(caption: str, head: Sequence[str], body: Iterable[Sequence[str]], kind: str = "") -> str:
+    """A table of HTML cells; the first cell of each row is its header, the caption is for those who hear the page.
+
+    It scrolls sideways where the screen is too narrow for it.
+    """
+    columns = "".join(f'<th scope="col">{cell}</th>' for cell in head)
+    lines = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in body
     )
     return (
-        '<table class="stats"><caption>Pixels, share and confidence of each class</caption>'
-        '<thead><tr><th scope="col">Class</th><th scope="col">Pixels</th><th scope="col">Percent</th>'
-        f'<th scope="col">Mean confidence</th></tr></thead><tbody>{body}</tbody></table>'
+        f'<div class="wide"><table class="stats {kind}"><caption>{caption}</caption><thead><tr>{columns}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
     )
+
+
+def table(stats: Sequence[ClassStats], task: Task, pixel_size: float | None = None) -> str:
+    """One row per class: colour and name, pixels, area where a pixel has a size, percent, mean confidence."""
+    sized = bool(extent(1, pixel_size, task))
+    head = ["Class", "Pixels", *(["Area"] if sized else []), "Percent", "Confidence"]
+    body = [
+        [
+            f"{swatch(row['color'])}{escape(row['class'])}",
+            f"{row['pixels']:,}",
+            *([extent(row["pixels"], pixel_size, task)] if sized else []),
+            f"{row['percent']:.1f}%",
+            format(row["mean_confidence"], ".2f") if row["pixels"] else "–",
+        ]
+        for row in rows(stats)
+    ]
+    return grid("Pixels, share and mean confidence of each class", head, body)
+
+
+def object_rows(objects: Iterable[ObjectStats]) -> list[list[float]]:
+    """The table of objects under COLUMNS, in the order of their ids."""
+    return [
+        [
+            found.id,
+            found.area,
+            round(found.centroid_x, 1),
+            round(found.centroid_y, 1),
+            round(found.equivalent_diameter, 1),
+            round(found.eccentricity, 2),
+        ]
+        for found in objects
+    ]
+
+
+def said_of(point: Point, pixel_size: float | None, task: Task) -> str:
+    """What is under the pointer, in one line."""
+    color = f"rgb{task.classes[task.class_id(point.name)].color}"
+    text = f"<b>{escape(point.name)}</b>, confidence {point.confidence:.2f}"
+    if point.object is not None:
+        size = extent(point.object.area, pixel_size, task) or f"{point.object.area:,} px"
+        text += f", object {point.object.id} of {size}"
+    return f'<p class="point" role="status">{swatch(color)}{text}</p>'
 
 
 def about(task: str) -> str:
     return f'<p class="about">{escape(TASKS[task].description)}</p>'
+
+
+def suggestion(found: Suggestion, task: str) -> str:
+    """Which task fits, why, and a button that takes it over unless it is chosen already."""
+    if not found.familiarity:
+        return '<p class="hint" role="status">These weights do not tell which pictures they know.</p>'
+    if found.task is None:
+        return f'<p class="hint" role="status"><b>None fits.</b> {escape(found.reason)}</p>'
+    title = escape(TASKS[found.task].title)
+    text = f'<p class="hint" role="status"><b>{title}.</b> {escape(found.reason)}</p>'
+    if found.task == task:
+        return text
+    return f'{text}<button type="button" class="take" data-task="{found.task}">Use {title}</button>'
+
+
+def stage(title: str, *lines: str, icon: str = PICTURE_ICON) -> str:
+    """The place of a result while there is none."""
+    said = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    return f'<div class="stage">{icon}<p class="stage-title">{escape(title)}</p>{said}</div>'
+
+
+INVITATION = stage("The result appears here", "Drop a picture, paste one, or click an example.")
 
 
 def problem(message: str) -> str:
@@ -111,6 +193,14 @@ def problem(message: str) -> str:
         f'<div class="stage problem" role="alert">{WARNING_ICON}'
         f'<p class="stage-title">That did not work</p><p>{escape(message)}</p></div>'
     )
+
+
+def complaint(error: Exception) -> str:
+    """What an error says, as a sentence of its own."""
+    message = "the picture is too large for this machine's memory; make it smaller."
+    if not isinstance(error, MemoryError):
+        message = str(error)
+    return message[:1].upper() + message[1:]
 
 
 def gallery(examples: Sequence[Example]) -> str:

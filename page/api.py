@@ -1,0 +1,205 @@
+"""The endpoints for programs. Gradio reads their documentation from the docstrings, one line for a parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from page import batch, downloads, words
+from page.models import segmenter_for, suggest_for
+from page.pictures import folder, save
+from page.view import View, look
+from segmenter import TASKS, WeightsError
+from segmenter.draw import overlay
+from segmenter.export import FORMATS, mask_image, safe_stem
+from segmenter.measure import area
+from segmenter.scoring import Score, error_map, error_picture, read_true_mask
+from segmenter.scoring import score as compare
+from segmenter.tasks import Task, get_task
+
+GradioFile = Mapping[str, Any]  # Gradio's record of an upload, with its ``path``
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What a user can mend becomes one sentence for them; a bug stays a bug."""
+    try:
+        yield
+    except (ValueError, WeightsError, MemoryError) as error:  # ImageError, ScoreError and BatchError are ValueErrors
+        raise gr.Error(words.complaint(error), print_exception=False) from error
+
+
+def segment(
+    task: str, picture: GradioFile | None, formats: Sequence[str] = (), pixel_size: float | None = None
+) -> tuple[str, str, list[words.Row], dict[str, Any], list[str]]:
+    """Segment one picture.
+
+    Args:
+        task: What to find: "pets", "water", "nuclei" or "cars".
+        picture: A picture file: JPEG, PNG, WebP, BMP, GIF or TIFF, 16 bits too.
+        formats: Files to make besides: any of mask, overlay, cutout, classes, csv, objects, coco, geojson, cvat.
+        pixel_size: The side of a pixel, for areas: in metres for water, in micrometres for nuclei.
+
+    Returns:
+        The overlay as a JPEG; the class ids as an indexed PNG; one row per class with class, color, pixels, percent
+        and mean_confidence; a record of the sentence, the number of objects (null where the task counts none), the
+        notice (null unless the picture is unlike those the model was trained on) and the area found; and the files
+        of the formats. Pictures are at the size of the one given.
+    """
+    known = _task(task)
+    unknown = [name for name in formats or () if name not in FORMATS]
+    if unknown:
+        raise gr.Error(f"Unknown format {unknown[0]!r}; choose among {', '.join(FORMATS)}.", print_exception=False)
+    if "objects" in (formats or ()) and not known.has_objects:
+        raise gr.Error(f"{known.title} are not counted; leave the format 'objects' out.", print_exception=False)
+    with refusals():
+        if pixel_size is not None:
+            area(0, pixel_size, known)
+        view = look(str(_path(picture, "picture")), task)
+        result = view.result()
+        stem = f"{safe_stem(view.stem)}-{task}"
+        return (
+            save(overlay(result), f"{stem}-overlay.jpg"),
+            save(mask_image(result), f"{stem}-mask.png"),
+            words.rows(view.stats),
+            _facts(view, pixel_size),
+            [downloads.make(view, name, pixel_size) for name in FORMATS if name in (formats or ())],
+        )
+
+
+def segment_batch(task: str, pictures: Sequence[GradioFile] | None) -> tuple[str, list[dict[str, Any]]]:
+    """Segment many pictures; a broken one does not keep the others.
+
+    Args:
+        task: What to find: "pets", "water", "nuclei" or "cars".
+        pictures: Picture files, zips of them, or both; at most 1,000 pictures and 2 GB unpacked.
+
+    Returns:
+        A zip with a mask and an overlay of each picture and the table stats.csv; and one row per picture with
+        picture, problem (null where there is none), sentence, notice and objects.
+    """
+    known = _task(task)
+    with refusals():
+        segmenter_for(task)  # missing weights are no fault of the first picture
+        found = batch.entries([(_name(file), str(file["path"])) for file in pictures or ()])
+        target = folder() / f"segmented-{task}.zip"
+        rows = list(batch.run(found, known, target, lambda: False))
+    return str(target), [
+        {
+            "picture": row.name,
+            "problem": row.problem,
+            "sentence": row.said or None,
+            "notice": row.notice,
+            "objects": row.count,
+        }
+        for row in rows
+    ]
+
+
+def score(task: str, picture: GradioFile | None, true_mask: GradioFile | None) -> tuple[dict[str, Any], str]:
+    """Compare what a model finds in a picture with the truth.
+
+    Args:
+        task: What to find: "pets", "water", "nuclei" or "cars".
+        picture: A picture file.
+        true_mask: Its true mask: a PNG of class ids (255 is ignored), a black and white picture, or COCO JSON.
+
+    Returns:
+        A record of mean_iou, foreground_iou, pixel_accuracy and boundary_f, of iou and dice per class, of confusion
+        (rows true, columns found) and ignored, a count of pixels; and a picture of the errors.
+    """
+    known = _task(task)
+    image, truth = _path(picture, "picture"), _path(true_mask, "true mask")
+    with refusals():
+        result = segmenter_for(task).predict(image)
+        true_ids = read_true_mask(truth, known, result.class_ids.shape, _name(picture or {}))
+        found = compare(result.class_ids, true_ids, known)
+        drawn = error_picture(result.image, error_map(result.class_ids, true_ids))
+    return _report(found), save(drawn, f"{safe_stem(image.stem)}-{task}-errors.png")
+
+
+def suggest(picture: GradioFile | None) -> dict[str, Any]:
+    """Say which model fits a picture.
+
+    Args:
+        picture: A picture file.
+
+    Returns:
+        A record of task (null where none fits), the reason in one sentence, and the familiarity by task: the
+        log-odds that the picture is like those the model was trained on.
+    """
+    path = _path(picture, "picture")
+    with refusals():
+        found = suggest_for(str(path))
+    return {"task": found.task, "reason": found.reason, "familiarity": found.familiarity}
+
+
+def add_endpoints(settings: Mapping[str, Any]) -> None:
+    """Give the open Blocks the endpoints; ``settings`` are those of every event that runs a network."""
+
+    def task() -> gr.Radio:
+        return gr.Radio(list(TASKS), label="Task", visible=False)
+
+    def file(label: str) -> gr.File:
+        return gr.File(label=label, visible=False)
+
+    def record(label: str) -> gr.JSON:
+        return gr.JSON(label=label, visible=False)
+
+    formats = gr.CheckboxGroup(list(FORMATS), value=[], label="Formats", visible=False)
+    pixel_size = gr.Number(None, label="Pixel size", visible=False)
+    overlaid = gr.Image(label="Overlay", visible=False)
+    files = gr.File(file_count="multiple", label="Files", visible=False)
+    pictures = gr.File(file_count="multiple", label="Pictures", visible=False)
+    errors = gr.Image(label="Errors", visible=False)
+    endpoints = (
+        (segment, [task(), file("Picture"), formats, pixel_size],
+         [overlaid, file("Mask"), record("Classes"), record("Facts"), files]),
+        (segment_batch, [task(), pictures], [file("Results"), record("Rows")]),
+        (score, [task(), file("Picture"), file("True mask")], [record("Scores"), errors]),
+        (suggest, [file("Picture")], [record("Suggestion")]),
+    )  # fmt: skip
+    for function, inputs, outputs in endpoints:
+        gr.on([], function, inputs, outputs, preprocess=False, api_name=function.__name__, **settings)
+
+
+def _task(name: str) -> Task:
+    with refusals():
+        return get_task(name)
+
+
+def _path(file: GradioFile | None, what: str) -> Path:
+    if not file:
+        raise gr.Error(f"There is no {what}; give a {what} file.", print_exception=False)
+    return Path(str(file["path"]))
+
+
+def _name(file: GradioFile) -> str:
+    return str(file.get("orig_name") or Path(str(file["path"])).name)
+
+
+def _facts(view: View, pixel_size: float | None) -> dict[str, Any]:
+    task = view.shown.task
+    return {
+        "sentence": words.sentence_of(view, pixel_size),
+        "objects": None if view.objects is None else len(view.objects),
+        "notice": view.shown.notice,
+        "area": words.extent(sum(found.pixels for found in view.stats[1:]), pixel_size, task) or None,
+    }
+
+
+def _report(found: Score) -> dict[str, Any]:
+    return {
+        "mean_iou": found.mean_iou,
+        "foreground_iou": found.foreground_iou,
+        "pixel_accuracy": found.pixel_accuracy,
+        "boundary_f": found.boundary_f,
+        "iou": found.iou,
+        "dice": found.dice,
+        "confusion": found.confusion.tolist(),
+        "ignored": found.ignored,
+    }

@@ -1,0 +1,177 @@
+"""Many pictures, one after the other: files and zips of files go in, a zip of masks, overlays and a table comes out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from page.models import segmenter_for
+from page.words import complaint, sentence
+from segmenter import ImageError, Segmentation
+from segmenter.draw import shrink
+from segmenter.export import TABLE_ENCODING, mask_image, overlay_image, safe_cell, safe_stem
+from segmenter.measure import objects
+from segmenter.tasks import Task
+
+MAX_PICTURES = 1000
+MAX_BYTES = 2_000_000_000  # of all members of zips, unpacked
+SUFFIXES = {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+THUMBNAIL_SIDE = 160  # pixels, shown at half of it
+
+
+class BatchError(ValueError):
+    """A batch that is not begun; its message is one sentence for people."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture to read: a file, or a ``member`` of the zip at ``path``. ``problem`` tells why it cannot be."""
+
+    name: str
+    path: Path
+    member: zipfile.ZipInfo | None = None
+    problem: str | None = None
+
+    def read(self) -> bytes:
+        """Its bytes. ImageError where it cannot be unpacked."""
+        if self.problem is not None:
+            raise ImageError(self.problem)
+        if self.member is None:
+            return self.path.read_bytes()
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.read(self.member)  # at most the size it declares, which ``entries`` has summed
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as error:
+            raise ImageError(f"{self.name!r} cannot be unpacked; pack it again without a password.") from error
+        except Exception as error:  # zlib, lzma and bz2 have errors of their own
+            raise ImageError(f"{self.name!r} is damaged inside its zip; pack it again.") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What came of one picture: a ``problem``, or what was found, ``said`` in a sentence and in ``numbers``: pixels,
+    fraction and confidence of each class. ``count`` is of objects, None where the task counts none."""
+
+    name: str
+    problem: str | None = None
+    said: str = ""
+    notice: str | None = None
+    size_wh: tuple[int, int] | None = None
+    numbers: tuple[float, ...] = ()
+    count: int | None = None
+    thumbnail: Image.Image | None = None
+
+
+def entries(files: Sequence[tuple[str, str | Path]]) -> list[Entry]:
+    """The pictures among files (name, path) and in zips, by their endings in there; zips in zips are left out.
+
+    BatchError where there are none, more than MAX_PICTURES, or more than MAX_BYTES unpacked.
+    """
+    found: list[Entry] = []
+    size = 0
+    for name, path in files:
+        if PurePosixPath(name).suffix.lower() != ".zip":
+            found.append(Entry(name, Path(path)))
+            continue
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = [info for info in archive.infolist() if _is_picture(info)]
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+            found.append(Entry(name, Path(path), problem=f"{name!r} is not a zip that can be opened; pack it again."))
+            continue
+        size += sum(info.file_size for info in members)
+        found += [Entry(info.filename, Path(path), info) for info in members[: MAX_PICTURES + 1]]
+        if not members:
+            found.append(Entry(name, Path(path), problem=f"{name!r} holds no picture; put pictures into it."))
+    if not found:
+        raise BatchError("there is no picture; choose pictures or a zip of them.")
+    if len(found) > MAX_PICTURES:
+        raise BatchError(f"there are more than {MAX_PICTURES:,} pictures, the limit; give them in parts.")
+    if size > MAX_BYTES:
+        raise BatchError(
+            f"the zips unpack to {size / 1e9:.1f} GB, the limit is {MAX_BYTES / 1e9:g}; give them in parts."
+        )
+    return found
+
+
+def _is_picture(info: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(info.filename)
+    hidden = any(part.startswith((".", "__MACOSX")) and part not in (".", "..") for part in path.parts)
+    return not info.is_dir() and not hidden and path.suffix.lower() in SUFFIXES
+
+
+def run(pictures: Sequence[Entry], task: Task, target: Path, cancelled: Callable[[], bool]) -> Iterator[Row]:
+    """Segment pictures one by one into the zip ``target``; yields a row for each as soon as it is done.
+
+    The zip holds a mask and an overlay per picture, by unlike names, and the table ``stats.csv``, and is whole
+    when the iterator ends, whether all pictures were read or ``cancelled`` came true between two of them.
+    """
+    rows: list[Row] = []
+    stems: set[str] = set()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in pictures:
+            if cancelled():
+                break
+            try:
+                result = segmenter_for(task.name).predict(entry.read())
+            except (ImageError, MemoryError, OSError) as error:
+                said = complaint(error).replace("The upload", repr(PurePosixPath(entry.name).name))
+                rows.append(Row(entry.name, said))
+            else:
+                stem = _unlike(safe_stem(PurePosixPath(entry.name).stem), stems)
+                _write(archive, f"{stem}-{task.name}-mask.png", mask_image(result))
+                _write(archive, f"{stem}-{task.name}-overlay.png", overlay_image(result))
+                rows.append(_row(entry.name, result))
+            yield rows[-1]
+        archive.writestr("stats.csv", table(rows, task).encode(TABLE_ENCODING))
+
+
+def _unlike(stem: str, taken: set[str]) -> str:
+    """The stem, with a number where it is taken; on some systems letters of both cases are the same."""
+    number, name = 1, stem
+    while name.casefold() in taken:
+        number += 1
+        name = f"{stem}-{number}"
+    taken.add(name.casefold())
+    return name
+
+
+def _write(archive: zipfile.ZipFile, name: str, image: Image.Image) -> None:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=4)
+    archive.writestr(name, buffer.getvalue(), zipfile.ZIP_STORED)  # PNG is compressed
+
+
+def _row(name: str, result: Segmentation) -> Row:
+    areas = [found.area for found in objects(result)] if result.task.has_objects else None
+    stats = result.stats()
+    return Row(
+        name,
+        said=sentence(stats, result.task, areas),
+        notice=result.notice,
+        size_wh=(result.image.shape[1], result.image.shape[0]),
+        numbers=tuple(value for found in stats for value in (found.pixels, found.fraction, found.confidence)),
+        count=None if areas is None else len(areas),
+        thumbnail=overlay_image(shrink(result, THUMBNAIL_SIDE)),
+    )
+
+
+def table(rows: Sequence[Row], task: Task) -> str:
+    """CSV text, one row per picture: its name, problem, notice, size, objects, and three numbers per class."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    numbers = [f"{name} {what}" for name in task.class_names for what in ("pixels", "fraction", "confidence")]
+    writer.writerow(["picture", "problem", "notice", "width", "height", "objects", *numbers])
+    for row in rows:
+        size = row.size_wh or ("", "")
+        counted = "" if row.count is None else row.count
+        writer.writerow(
+            [safe_cell(row.name), safe_cell(row.problem or ""), row.notice or "", *size, counted, *row.numbers]
+        )
+    return text.getvalue()

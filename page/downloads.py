@@ -1,0 +1,52 @@
+"""A result as files to take away; nothing is made before it is asked for."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from page.pictures import folder
+from page.view import View
+from segmenter.export import FORMATS, safe_stem, save, zip_all
+from segmenter.geo import GeoError, Georeference, read_georeference
+
+# What the buttons say, in their order. "all" is everything in one zip.
+BUTTONS = {
+    "all": "Everything (zip)",
+    "mask": "Mask PNG",
+    "overlay": "Overlay PNG",
+    "cutout": "Cut-out PNG",
+    "classes": "Classes, black and white",
+    "csv": "Table CSV",
+    "objects": "Objects CSV",
+    "coco": "COCO JSON",
+    "geojson": "GeoJSON",
+    "cvat": "CVAT zip",
+}
+
+
+def make(view: View, name: str, pixel_size: float | None = None) -> str:
+    """Write one of BUTTONS of a view; returns the path of its file, which is named after the picture.
+
+    GeoJSON is in map coordinates where the picture is a GeoTIFF. ImageError where the picture is gone.
+    """
+    result = view.result()
+    task = result.task
+    pixel_size = pixel_size if task.length_unit and pixel_size and pixel_size > 0 else None
+    formats = FORMATS if name == "all" else (name,)
+    place = georeference(view.path) if "geojson" in formats else None
+    transform, crs = (None, None) if place is None else (place.transform, place.crs)
+    stem, target = safe_stem(view.stem), folder()
+    if name in ("all", "classes"):
+        path = target / f"{stem}-{task.name}{'' if name == 'all' else '-classes'}.zip"
+        path.write_bytes(zip_all(result, stem, formats, pixel_size, transform, crs))
+        return str(path)
+    return str(save(result, target, stem, formats, pixel_size, transform, crs)[0])
+
+
+def georeference(path: str) -> Georeference | None:
+    """Where a picture lies; where a GeoTIFF does not tell, that is said and pixels are taken."""
+    try:
+        return read_georeference(path)
+    except GeoError as error:
+        gr.Warning(f"{error} The GeoJSON is in pixels.")
+        return None

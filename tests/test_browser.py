@@ -1,0 +1,218 @@
+"""The page in a real browser, with the real models: every tab, wide and narrow, light and dark."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from page_browser import Tab
+from page_fakes import BAD_FILES
+from page_server import sample
+from PIL import Image
+
+from page.examples import examples
+from segmenter import TASKS
+
+pytest_plugins = ["page_fakes", "page_server", "page_browser"]
+
+
+@pytest.mark.parametrize(
+    ("task", "width", "scheme"),
+    [("pets", 1440, "light"), ("water", 390, "dark"), ("nuclei", 1440, "dark"), ("cars", 390, "light")],
+)
+def test_a_picture_becomes_a_result(open_tab: Callable[..., Tab], task: str, width: int, scheme: str) -> None:
+    tab = open_tab(width=width, scheme=scheme)
+    assert tab.legible("#stage .stage-title") and tab.overflow() <= 0
+    assert tab.page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
+    tab.page.click(f"#task label:has(input[value={task}])")
+    tab.page.wait_for_function(
+        "text => document.querySelector('#about').innerText === text", arg=TASKS[task].description
+    )
+    tab.upload(sample(task))
+    tab.page.wait_for_selector("#result img")
+    assert tab.page.locator("#classes label").all_inner_texts() == list(TASKS[task].class_names[1:])
+    assert tab.page.locator("#table tbody th").all_inner_texts() == list(TASKS[task].class_names)
+    width_wh, height_wh = Image.open(sample(task)).size
+    counted = [int(text.replace(",", "")) for text in tab.page.locator("#table td:nth-child(2)").all_inner_texts()]
+    assert sum(counted) == width_wh * height_wh
+    said = tab.page.locator("#summary .summary").inner_text()
+    without_area = re.sub(r", [\d,.]+ ha", "", said)  # the pixel size may change after the picture was drawn
+    assert tab.page.get_attribute("#result img", "alt") == f"Overlay: {without_area}"
+    assert tab.page.is_visible("#objects") == (task == "nuclei")
+    assert tab.overflow() <= 0
+
+
+def test_looking_changes_the_picture(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab()
+    tab.page.click(".example >> nth=0")
+    tab.page.wait_for_selector("#result img")
+
+    def changes(act: Callable[[], Any]) -> None:
+        before = tab.page.get_attribute("#result img", "src")
+        act()
+        tab.page.wait_for_function("old => document.querySelector('#result img').src !== old", arg=before)
+
+    facts = tab.page.inner_text("#summary .facts")
+    changes(lambda: tab.page.locator("#opacity input[type=range]").press("ArrowLeft"))
+    changes(lambda: tab.page.click("#style label:has(input[value=Outline])"))
+    assert not tab.page.is_visible("#opacity")
+    changes(lambda: tab.page.click("#mode label:has(input[value=Confidence])"))
+    assert tab.page.is_visible("#scale .ramp")
+    changes(lambda: tab.page.focus("#mode input[value=Confidence]") or tab.page.keyboard.press("ArrowRight"))
+    assert tab.page.is_checked("#mode input[value=Mask]")
+    changes(lambda: tab.page.click("#mode label:has(input[value='One class'])"))
+    changes(lambda: tab.page.click("#one label:has(input[value=border])"))
+    tab.page.click("#mode label:has(input[value=Compare])")
+    tab.page.wait_for_selector("#slider img")
+    assert not tab.page.is_visible("#result")
+    assert tab.page.inner_text("#summary .facts") == facts
+
+
+def test_a_click_on_the_picture_asks_what_is_there(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab()
+    tab.page.click(".example >> nth=0")
+    tab.page.wait_for_selector("#result img")
+    tab.page.click("#result img")  # its middle is the cat's face
+    tab.page.wait_for_selector("#point .point:has-text('pet, confidence')")
+
+
+def test_a_suggestion_is_given(open_tab: Callable[..., Tab], picture: Path) -> None:
+    tab = open_tab()
+    tab.page.click("#suggest")
+    tab.page.wait_for_selector("#advice .hint:has-text('Give a picture first')")
+    tab.upload(picture)
+    tab.page.wait_for_selector("#result img")
+    tab.page.click("#suggest")
+    tab.page.wait_for_selector("#advice .hint:not(:has-text('Give a picture first'))")
+
+
+def test_a_bad_upload_shows_the_sentence_and_a_good_one_follows(
+    open_tab: Callable[..., Tab], tmp_path: Path, picture: Path
+) -> None:
+    tab = open_tab()
+    for name, content, message in BAD_FILES:
+        (tmp_path / name).write_bytes(content(tmp_path))
+        tab.upload(tmp_path / name)
+        tab.page.wait_for_selector(f'#stage .problem:has-text("{message}")')
+        tab.page.wait_for_selector("#stage > .wrap.hide", state="attached")
+        assert tab.legible("#stage .stage-title")
+    tab.upload(picture)
+    tab.page.wait_for_selector("#result img")
+    assert not tab.page.is_visible("#stage")
+
+
+def test_a_picture_can_be_pasted_and_taken_away(open_tab: Callable[..., Tab], picture: Path) -> None:
+    tab = open_tab()
+    tab.page.evaluate(
+        """bytes => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "pasted.png", { type: "image/png" }));
+            document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+        }""",
+        list(picture.read_bytes()),
+    )
+    tab.page.wait_for_selector("#summary .facts:has-text('60 × 40')")
+    tab.page.click("#picture button[aria-label='Remove Image']")
+    tab.page.wait_for_selector("#stage .stage")
+    assert not tab.page.is_visible("#details")
+
+
+def test_a_tiff_comes_by_its_button(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab()
+    tab.page.click("#task label:has(input[value=nuclei])")
+    tab.page.set_input_files("#given input[type=file]:not(#picture input)", sample("nuclei"))
+    tab.page.wait_for_selector("#result img")
+    tab.page.wait_for_selector("#picture img")
+
+
+def test_a_download_takes_one_click(open_tab: Callable[..., Tab], picture: Path) -> None:
+    tab = open_tab()
+    tab.upload(picture)
+    tab.page.wait_for_selector("#downloads button")
+
+    def download(label: str) -> tuple[str, Path]:
+        with tab.page.expect_download() as found:
+            tab.page.click(f"#downloads button:has-text('{label}')")
+        return found.value.suggested_filename, found.value.path()
+
+    name, path = download("Mask")
+    mask = Image.open(path)
+    assert name == "grey-pets-mask.png" and mask.mode == "P" and mask.size == (60, 40)
+    name, path = download("COCO")
+    assert name == "grey-pets-coco.json" and json.loads(path.read_text())["images"][0]["width"] == 60
+    name, path = download("Everything")
+    with zipfile.ZipFile(path) as archive:
+        assert name == "grey-pets.zip" and "grey-pets-cvat.zip" in archive.namelist()
+    assert not tab.page.is_visible("#downloads button:has-text('Objects')")
+
+
+def test_the_keyboard_reaches_every_control(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab()
+    reached = []
+    for _ in range(20):
+        tab.page.keyboard.press("Tab")
+        reached.append(
+            tab.page.evaluate(
+                "document.activeElement.closest('#task, #suggest, #picture, #file, #examples, #more')?.id ?? 'another'"
+            )
+        )
+    order = [name for i, name in enumerate(reached) if name not in ("another", *reached[:i])]
+    assert order == ["task", "suggest", "picture", "file", "examples", "more"]
+    assert reached.count("examples") == len(examples())
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+def test_a_batch_runs(
+    open_tab: Callable[..., Tab],
+    tmp_path: Path,
+    picture: Path,
+    width: int,
+    scheme: str,
+) -> None:
+    (tmp_path / "bad.png").write_text("Dear diary")
+    tab = open_tab(width=width, scheme=scheme)
+    tab.open("Batch")
+    assert tab.legible("#batch-stage .stage-title") and tab.overflow() <= 0
+    tab.page.set_input_files("#batch-files input[type=file]", [str(picture), str(tmp_path / "bad.png")])
+    tab.page.wait_for_selector("#batch-files :text('bad')")
+    tab.page.click("#start-batch")
+    tab.page.wait_for_selector("#batch-bar :text('1 of 2 pictures segmented')")
+    assert tab.page.locator("#batch-rows li").count() == 2 and tab.page.locator("#batch-rows .failed").count() == 1
+    with tab.page.expect_download() as found:
+        tab.page.click("#batch-file")
+    with zipfile.ZipFile(found.value.path()) as archive:
+        assert sorted(archive.namelist()) == ["grey-pets-mask.png", "grey-pets-overlay.png", "stats.csv"]
+    assert tab.overflow() <= 0
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "dark"), (390, "light")])
+def test_a_picture_is_scored(open_tab: Callable[..., Tab], width: int, scheme: str) -> None:
+    tab = open_tab(width=width, scheme=scheme)
+    tab.open("Score")
+    assert tab.legible("#score-stage .stage-title")
+    tab.page.click("#run-score")
+    tab.page.wait_for_selector("#score-stage .problem:has-text('There is no picture')")
+    tab.page.click("#score-example")
+    tab.page.wait_for_selector("#errors img")
+    cells = tab.page.locator("#report .confusion .share").all_inner_texts()
+    counted = [int(re.split(r"\s", text)[0].replace(",", "")) for text in cells]
+    assert np.sum(counted) == 512 * 512 and tab.overflow() <= 0
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+def test_every_model_has_its_card(open_tab: Callable[..., Tab], width: int, scheme: str) -> None:
+    tab = open_tab(width=width, scheme=scheme)
+    tab.open("Models")
+    for task in TASKS.values():
+        tab.page.click(f"#model-task label:has(input[value={task.name}])")
+        tab.page.wait_for_selector(f"#model-card h2:text-is('{task.title}')")
+        tab.page.wait_for_selector(f"#model-card .command:has-text('train.{task.name}')")
+        tab.page.wait_for_selector("#model-sheet img")
+        assert tab.page.is_visible("#model-network svg")
+        assert tab.overflow() <= 0

@@ -1,0 +1,283 @@
+"""The Segment tab: its handlers with a fake model, without a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import numpy as np
+import pytest
+from page_fakes import BAD_FILES, LOOKS, FakeSegmenter, given
+from PIL import Image
+
+from page import handlers, models, view, words
+from page.examples import examples, lakes_truth
+from page.pictures import MODES
+from segmenter import TASKS, WeightsError
+from segmenter.suggest import Suggestion
+
+pytest_plugins = ["page_fakes"]
+
+Open = Callable[..., handlers.Page]
+
+
+def test_an_upload_shows_everything(page: Open, picture: Path) -> None:
+    shown = page("cars")
+    assert shown.source == str(picture) and shown.view is not None
+    assert "Cars fill 25% of the picture; confidence 0.75." in shown.summary
+    assert shown.classes["value"] == ["car"]
+    assert shown.details["visible"] and not shown.stage["visible"] and not shown.slider["visible"]
+    for cell in ("600", "25.0%", "0.75", "1,800", "75.0%", "0.50"):
+        assert f">{cell}<" in shown.table
+    assert not shown.per_object["visible"] and not shown.pixel_size["visible"] and shown.objects == []
+
+
+def test_looking_again_does_not_run_the_network(page: Open, fakes: dict[str, FakeSegmenter]) -> None:
+    held = page("cars").view
+    grey, car, black, white = (100, 100, 100), TASKS["cars"].classes[1].color, (0, 0, 0), (255, 255, 255)
+    for looks, wanted in [
+        (("Overlay", "Fill", 0, ["car"], "car"), grey),
+        (("Overlay", "Fill", 100, ["car"], "car"), car),
+        (("Overlay", "Fill", 100, [], "car"), grey),
+        (("Overlay", "Outline", 100, ["car"], "car"), grey),
+        (("Mask", "Fill", 50, ["car"], "car"), car),
+        (("Mask", "Fill", 50, [], "car"), black),
+        (("One class", "Fill", 50, [], "car"), white),
+        (("One class", "Fill", 50, [], "background"), black),
+        (("Confidence", "Fill", 50, [], "car"), (33, 144, 141)),  # 0.75 is halfway from 0.5 to 1
+    ]:
+        found = Image.open(handlers.on_look(held, *looks).result["value"]).getpixel((30, 4))
+        assert np.abs(np.subtract(found, wanted)).max() <= 5, looks  # JPEG
+    handlers.on_point(SimpleNamespace(index=[3, 2]), held, None)
+    handlers.on_pixel_size(held, 2.0)
+    assert fakes["cars"].calls == 1
+
+
+def test_an_outline_is_drawn_at_the_edge(page: Open) -> None:
+    held = page("cars").view
+    drawn = Image.open(handlers.on_look(held, "Overlay", "Outline", 50, ["car"], "car").result["value"])
+    assert np.abs(np.subtract(drawn.getpixel((30, 9)), TASKS["cars"].classes[1].color)).max() < 60
+    assert np.abs(np.subtract(drawn.getpixel((30, 25)), 100)).max() <= 5
+
+
+def test_controls_stand_where_they_mean_something(page: Open) -> None:
+    held = page("cars").view
+    shown = {}
+    for mode in MODES:
+        drawn = handlers.on_look(held, mode, *LOOKS[1:])
+        shown[mode] = {name for name, update in drawn._asdict().items() if update["visible"]}
+    layered = {"style", "opacity", "classes"}
+    assert shown == {
+        "Overlay": {"result"} | layered,
+        "Compare": {"slider"} | layered,
+        "Confidence": {"result", "scale"},
+        "Mask": {"result", "classes"},
+        "One class": {"result", "one"},
+    }
+    assert not handlers.on_look(held, "Overlay", "Outline", *LOOKS[2:]).opacity["visible"]
+
+
+def test_before_and_after_are_of_one_size(page: Open) -> None:
+    before, after = handlers.on_look(page("cars").view, "Compare", *LOOKS[1:]).slider["value"]
+    pictures = [Image.open(path) for path in (before, after)]
+    assert [each.size for each in pictures] == [(60, 40)] * 2 and [each.mode for each in pictures] == ["RGB"] * 2
+
+
+def test_another_task_reads_the_same_picture(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
+    shown = handlers.on_task("pets", str(picture), *LOOKS)
+    assert shown.picture == gr.skip()
+    assert shown.classes["value"] == ["pet", "border"]
+    assert "The pet fills 25%" in shown.summary
+    assert "Cats and dogs" in shown.about
+    assert (fakes["pets"].calls, fakes["cars"].calls) == (1, 0)
+
+
+def test_another_task_without_a_picture_invites(fakes: dict[str, FakeSegmenter]) -> None:
+    shown = handlers.on_task("water", None, *LOOKS)
+    assert shown.view is None and shown.stage["value"] == words.INVITATION and "Sentinel-2" in shown.about
+    assert fakes["water"].calls == 0
+
+
+def test_nuclei_are_counted_and_measured(page: Open) -> None:
+    shown = page("nuclei")
+    assert "1 nucleus of 600 px." in shown.summary and shown.per_object["visible"] and "<svg" in shown.histogram
+    assert shown.objects == [[1, 600, 29.5, 4.5, 27.6, 0.99]]  # 60 x 10 pixels
+    measured = handlers.on_pixel_size(shown.view, 0.5)
+    assert "1 nucleus of 150 µm²." in measured.summary and ">150 µm²<" in measured.table and "µm²" in measured.histogram
+
+
+def test_water_is_measured_in_hectares(page: Open) -> None:
+    shown = page("water")
+    assert shown.pixel_size["value"] == 10.0 and "m" in shown.pixel_size["label"]
+    assert "Water covers 25% of the picture, 6 ha; confidence 0.75." in shown.summary
+    assert "6 ha" not in handlers.on_pixel_size(shown.view, None).summary
+    assert "24 ha" in handlers.on_pixel_size(shown.view, 20).summary
+    assert " ha" not in handlers.on_pixel_size(shown.view, 0).summary
+
+
+@pytest.mark.parametrize(
+    ("position", "said"),
+    [
+        ([30, 4], "<b>nucleus</b>, confidence 0.75, object 1 of 600 px"),
+        ([30, 30], "<b>background</b>, confidence 0.50<"),
+        ([-5, 900], "<b>background</b>, confidence 0.50<"),
+    ],
+)
+def test_a_click_names_what_is_there(page: Open, position: list[int], said: str) -> None:
+    assert said in handlers.on_point(SimpleNamespace(index=position), page("nuclei").view, None)
+
+
+def test_nothing_found_is_said(fakes: dict[str, FakeSegmenter], tmp_path: Path) -> None:
+    Image.new("RGB", (5, 3)).save(tmp_path / "flat.png")  # a quarter of three rows is none
+    for task, said in (("water", "No water was found"), ("nuclei", "No nuclei were found")):
+        shown = handlers.on_upload(given(tmp_path / "flat.png"), task, *LOOKS)
+        assert said in shown.summary and not shown.per_object["visible"]
+
+
+def test_a_picture_of_another_kind_is_said(page: Open) -> None:
+    shown = page("water")
+    assert "notice" not in shown.summary
+    strange = replace(shown.view, shown=replace(shown.view.shown, familiarity=-0.1))
+    assert "does not look like the pictures that the water model was trained on" in words.summary(strange)
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BAD_FILES)
+def test_a_bad_picture_becomes_one_sentence(
+    fakes: dict[str, FakeSegmenter], tmp_path: Path, name: str, content: Callable[[Path], bytes], message: str
+) -> None:
+    (tmp_path / name).write_bytes(content(tmp_path))
+    shown = handlers.on_upload(given(tmp_path / name), "pets", *LOOKS)
+    assert message in shown.stage["value"].replace("&#x27;", "'") and 'role="alert"' in shown.stage["value"]
+    assert shown.picture is None and shown.source is None and shown.view is None
+
+
+def test_missing_weights_keep_the_picture(monkeypatch: pytest.MonkeyPatch, picture: Path) -> None:
+    def missing(task: str) -> None:
+        raise WeightsError("the weights of pets are missing; train them.")
+
+    monkeypatch.setattr(view, "segmenter_for", missing)
+    shown = handlers.on_upload(given(picture), "pets", *LOOKS)
+    assert "The weights of pets are missing; train them." in shown.stage["value"]
+    assert shown.picture == gr.skip() and shown.source == str(picture)
+
+
+def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch, picture: Path) -> None:
+    def full(task: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(view, "segmenter_for", full)
+    assert "memory; make it smaller" in handlers.on_upload(given(picture), "pets", *LOOKS).stage["value"]
+
+
+def test_taking_the_picture_away_empties_the_page(fakes: dict[str, FakeSegmenter]) -> None:
+    for shown in (handlers.on_clear("pets"), handlers.on_upload(None, "pets", *LOOKS)):
+        assert shown.view is None and shown.stage["visible"]
+        assert not shown.result["visible"] and not shown.slider["visible"] and not shown.details["visible"]
+
+
+def test_a_result_no_longer_held_is_said() -> None:
+    for act in (
+        lambda: handlers.on_look(None, *LOOKS),
+        lambda: handlers.on_point(SimpleNamespace(index=[0, 0]), None, None),
+        lambda: handlers.on_download("mask", None, None),
+    ):
+        with pytest.raises(gr.Error, match="choose the picture again"):
+            act()
+
+
+def test_a_deep_tiff_is_shown_as_a_jpeg(fakes: dict[str, FakeSegmenter], tmp_path: Path) -> None:
+    Image.fromarray(np.arange(2400, dtype=np.uint16).reshape(40, 60)).save(tmp_path / "deep.tif")
+    for came in (handlers.on_upload, handlers.on_file):
+        shown = came(given(tmp_path / "deep.tif"), "nuclei", *LOOKS)
+        assert shown.source.endswith("deep.tif")
+        preview = Image.open(shown.picture)
+        assert preview.format == "JPEG" and preview.size == (60, 40) and preview.getextrema()[0] >= (0, 250)
+
+
+def test_the_file_button_fills_the_place_of_the_picture(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
+    assert handlers.on_upload(given(picture), "pets", *LOOKS).picture == gr.skip()
+    assert handlers.on_file(given(picture), "pets", *LOOKS).picture == str(picture)
+
+
+@pytest.mark.parametrize("task", ["water", "nuclei"])
+def test_a_large_picture_is_shown_smaller_and_kept_whole(
+    fakes: dict[str, FakeSegmenter], tmp_path: Path, task: str
+) -> None:
+    Image.new("RGB", (4000, 1000), "white").save(tmp_path / "wide.png")
+    shown = handlers.on_upload(given(tmp_path / "wide.png"), task, *LOOKS)
+    assert Image.open(shown.result["value"]).size == (2000, 500)
+    assert shown.view.stats[1].pixels == 1_000_000
+    mask = Image.open(handlers.on_download("mask", shown.view, None))
+    assert mask.size == (4000, 1000) and np.asarray(mask).sum() == 1_000_000
+    assert handlers.on_point(SimpleNamespace(index=[1999, 124]), shown.view, None).count("object 1") == (
+        task == "nuclei"
+    )
+    assert fakes[task].calls == 1
+
+
+def test_what_is_kept_of_a_large_picture_goes_with_it(fakes: dict[str, FakeSegmenter], tmp_path: Path) -> None:
+    Image.new("RGB", (2001, 10)).save(tmp_path / "long.png")
+    held = view.look(str(tmp_path / "long.png"), "cars")
+    folder = Path(held.kept._folder.name)
+    assert {path.name for path in folder.iterdir()} == {"class_ids.npy", "confidence.npy"}
+    del held
+    assert not folder.exists()
+
+
+def test_every_example_sets_its_task(fakes: dict[str, FakeSegmenter]) -> None:
+    for index, example in enumerate(examples()):
+        shown = handlers.on_example(gr.EventData(None, {"index": str(index)}), *LOOKS)
+        assert shown.task == example.task and shown.source == example.path
+        assert fakes[example.task].calls and Image.open(shown.picture).format in ("JPEG", "PNG")
+    assert {example.task for example in examples()} == set(TASKS)
+
+
+def test_the_lakes_come_with_their_truth(tmp_path: Path) -> None:
+    drawn, truth = (np.asarray(Image.open(path).convert("L"), float) for path in lakes_truth(tmp_path))
+    assert set(np.unique(truth)) == {0, 255} and drawn[truth > 0].mean() < drawn[truth == 0].mean() - 40
+
+
+@pytest.mark.parametrize(
+    ("found", "said", "offers"),
+    [
+        (Suggestion("water", {"water": 2.0, "pets": -1.0}), "the water model was trained on.", True),
+        (Suggestion("pets", {"water": -2.0, "pets": 1.0}), "the pets model was trained on.", False),
+        (Suggestion(None, {"water": -2.0, "pets": -1.0}), "None fits.", False),
+        (Suggestion(None, {}), "do not tell which pictures they know", False),
+    ],
+)
+def test_a_suggestion_says_why(
+    monkeypatch: pytest.MonkeyPatch, picture: Path, found: Suggestion, said: str, offers: bool
+) -> None:
+    monkeypatch.setattr(handlers, "suggest_for", lambda path: found)
+    html = handlers.on_suggest(str(picture), "pets")
+    assert said in html and ('data-task="water"' in html) == offers
+    assert "Give a picture first" in handlers.on_suggest(None, "pets")
+
+
+def test_a_suggestion_is_taken_over(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
+    shown = handlers.on_take(gr.EventData(None, {"task": "water"}), str(picture), *LOOKS)
+    assert shown.task == "water" and shown.view.shown.task.name == "water" and fakes["water"].calls == 1
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [(0, "0%"), (0.0004, "under 0.1%"), (0.034, "3.4%"), (0.0996, "10%"), (0.345, "34%"), (1, "100%")],
+)
+def test_shares_read_as_people_write_them(fraction: float, text: str) -> None:
+    assert words.percent(fraction) == text
+
+
+def test_a_model_loads_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(models.Segmenter, "load", lambda task: loaded.append(task) or FakeSegmenter(task))
+    models._load.cache_clear()
+    try:
+        assert models.segmenter_for("cars") is models.segmenter_for("cars")
+        models.warm()
+        assert sorted(loaded) == sorted(TASKS)
+    finally:
+        models._load.cache_clear()
