@@ -59,7 +59,8 @@ def segment(
     with refusals():
         if pixel_size is not None:
             area(0, pixel_size, known)
-        view = look(str(_path(picture, "picture")), task)
+        picture_path = str(_path(picture, "picture"))
+        view = look(picture_path, task)
         result = view.result()
         stem = f"{safe_stem(view.stem)}-{task}"
         return (
@@ -67,7 +68,7 @@ def segment(
             save(mask_image(result), f"{stem}-mask.png"),
             words.rows(view.stats),
             _facts(view, pixel_size),
-            [downloads.make(view, name, pixel_size) for name in FORMATS if name in (formats or ())],
+            [downloads.write(result, picture_path, name, pixel_size) for name in FORMATS if name in (formats or ())],
         )
 
 
@@ -85,7 +86,7 @@ def segment_batch(task: str, pictures: Sequence[GradioFile] | None) -> tuple[str
     known = _task(task)
     with refusals():
         segmenter_for(task)  # missing weights are no fault of the first picture
-        found = batch.entries([(_name(file), str(file["path"])) for file in pictures or ()])
+        found = batch.entries(uploads(pictures))
         target = folder() / f"segmented-{task}.zip"
         rows = list(batch.run(found, known, target, lambda: False))
     return str(target), [
@@ -176,6 +177,11 @@ def _path(file: GradioFile | None, what: str) -> Path:
     if not file:
         raise gr.Error(f"There is no {what}; give a {what} file.", print_exception=False)
     return Path(str(file["path"]))
+
+
+def uploads(files: Sequence[GradioFile] | None) -> list[tuple[str, str]]:
+    """The name that each file had with the visitor, and its path here."""
+    return [(_name(file), str(file["path"])) for file in files or ()]
 
 
 def _name(file: GradioFile) -> str:

@@ -16,12 +16,12 @@ from page.words import complaint, sentence
 from segmenter import ImageError, Segmentation
 from segmenter.draw import shrink
 from segmenter.export import TABLE_ENCODING, mask_image, overlay_image, safe_cell, safe_stem
+from segmenter.image import SUFFIXES
 from segmenter.measure import objects
 from segmenter.tasks import Task
 
 MAX_PICTURES = 1000
 MAX_BYTES = 2_000_000_000  # of all members of zips, unpacked
-SUFFIXES = {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 THUMBNAIL_SIDE = 160  # pixels, shown at half of it
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from threading import Event
@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from page import batch, words
+from page.api import GradioFile, uploads
 from page.charts import STACK_ICON
 from page.models import segmenter_for
+from page.parts import model_strip
 from page.pictures import data_uri, folder
 from segmenter import TASKS, WeightsError
 
@@ -51,10 +53,10 @@ def on_cancel(job: Event | None) -> str:
     return '<p class="summary" role="status">Stopping after this picture…</p>'
 
 
-def on_start(task: str, files: Sequence[Mapping[str, Any]] | None, job: Event) -> Iterator[Progress]:
+def on_start(task: str, files: Sequence[GradioFile] | None, job: Event) -> Iterator[Progress]:
     """Segment one picture after the other and tell how far it is."""
     try:
-        found = batch.entries([(_name(file), str(file["path"])) for file in files or ()])
+        found = batch.entries(uploads(files))
         segmenter_for(task)
     except (batch.BatchError, WeightsError) as error:
         yield _idle(words.problem(words.complaint(error)))
@@ -70,10 +72,6 @@ def on_start(task: str, files: Sequence[Mapping[str, Any]] | None, job: Event) -
             shown = now
             yield _running(len(rows), len(found), now - started, table(rows))
     yield _done(rows, len(found), time.monotonic() - started, target)
-
-
-def _name(file: Mapping[str, Any]) -> str:
-    return str(file.get("orig_name") or Path(str(file["path"])).name)
 
 
 def _idle(stage: str) -> Progress:
@@ -143,13 +141,7 @@ def build() -> None:
     job = gr.State(None, time_to_live=24 * 3600)
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=2, min_width=300):
-            task = gr.Radio(
-                [(entry.title, name) for name, entry in TASKS.items()],
-                value=next(iter(TASKS)),
-                label="Model",
-                elem_id="batch-task",
-                elem_classes="strip",
-            )
+            task = model_strip("batch-task")
             files = gr.File(label="Pictures or zips", file_count="multiple", height=220, elem_id="batch-files")
             with gr.Row():
                 start = gr.Button("Segment all", variant="primary", elem_id="start-batch")

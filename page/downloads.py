@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gradio as gr
 
 from page.pictures import folder
 from page.view import View
+from segmenter import Segmentation
 from segmenter.export import FORMATS, safe_stem, save, zip_all
 from segmenter.geo import GeoError, Georeference, read_georeference
 
@@ -25,17 +28,21 @@ BUTTONS = {
 
 
 def make(view: View, name: str, pixel_size: float | None = None) -> str:
-    """Write one of BUTTONS of a view; returns the path of its file, which is named after the picture.
+    """Write one of BUTTONS of a view as ``write`` does. ImageError where the picture is gone."""
+    return write(view.result(), view.path, name, pixel_size)
 
-    GeoJSON is in map coordinates where the picture is a GeoTIFF. ImageError where the picture is gone.
+
+def write(result: Segmentation, picture: str, name: str, pixel_size: float | None = None) -> str:
+    """Write one of BUTTONS of a result; returns the path of its file, which is named after the ``picture``.
+
+    GeoJSON is in map coordinates where the picture is a GeoTIFF.
     """
-    result = view.result()
     task = result.task
     pixel_size = pixel_size if task.length_unit and pixel_size and pixel_size > 0 else None
     formats = FORMATS if name == "all" else (name,)
-    place = georeference(view.path) if "geojson" in formats else None
+    place = georeference(picture) if "geojson" in formats else None
     transform, crs = (None, None) if place is None else (place.transform, place.crs)
-    stem, target = safe_stem(view.stem), folder()
+    stem, target = safe_stem(Path(picture).stem), folder()
     if name in ("all", "classes"):
         path = target / f"{stem}-{task.name}{'' if name == 'all' else '-classes'}.zip"
         path.write_bytes(zip_all(result, stem, formats, pixel_size, transform, crs))

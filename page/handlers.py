@@ -227,7 +227,7 @@ def _alt_text(view: View, looks: Look) -> str:
 
 def _measured(view: View, pixel_size: float | None) -> Measured:
     task = view.shown.task
-    sized = pixel_size is not None and bool(words.extent(1, pixel_size, task))
+    sized = bool(words.extent(1, pixel_size, task))
     factor, unit = area(1, float(pixel_size or 0), task) if sized else (1.0, "px")
     return Measured(
         summary=words.summary(view, pixel_size),

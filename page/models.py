@@ -25,15 +25,16 @@ def _load(task: str) -> Segmenter:
 
 def suggest_for(path: str) -> Suggestion:
     """The model that fits a picture file, among those whose weights are there. ImageError for a bad picture."""
+    return suggest(path, warm())
+
+
+def warm() -> dict[str, Segmenter]:
+    """Load every model, so that the first visitor need not wait; missing weights are told to those who ask.
+
+    Returns the models that are there, by task.
+    """
     segmenters = {}
     for task in TASKS:
         with suppress(WeightsError):
             segmenters[task] = segmenter_for(task)
-    return suggest(path, segmenters)
-
-
-def warm() -> None:
-    """Load every model, so that the first visitor need not wait; missing weights are told to those who ask."""
-    for task in TASKS:
-        with suppress(WeightsError):
-            segmenter_for(task)
+    return segmenters

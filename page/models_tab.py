@@ -16,9 +16,11 @@ from page import words
 from page.diagram import architecture
 from page.examples import examples
 from page.models import segmenter_for
+from page.parts import model_strip
 from page.pictures import data_uri
 from segmenter import TASKS, WeightsError
 from segmenter.export import overlay_image
+from segmenter.networks import CONFIG_FILE, METRICS_FILE
 from segmenter.predict import WEIGHTS
 
 SHEET_WH = (360, 260)  # of each picture on the sheet
@@ -54,7 +56,7 @@ def card(task: str) -> str:
     limits = "".join(f"<li>{escape(text)}</li>" for text in limits_of(task))
     return (
         f'<h2 class="model">{escape(known.title)}</h2><p class="about">{escape(known.description)}</p>'
-        f'<ul class="legend">{classes}</ul>{scores(_read(task, "metrics.json"))}'
+        f'<ul class="legend">{classes}</ul>{scores(_read(task, METRICS_FILE))}'
         f'<h3 class="part">Data and licences</h3><ul class="plain">{sources}</ul>'
         '<p class="hint">The code is MIT. The weights derive from these data; their terms apply.</p>'
         + (f'<h3 class="part">Limits</h3><ul class="plain">{limits}</ul>' if limits else "")
@@ -64,7 +66,7 @@ def card(task: str) -> str:
 
 def network(task: str) -> str:
     """The architecture, and the learning curve where there is one."""
-    config = _read(task, "config.json")
+    config = _read(task, CONFIG_FILE)
     drawn = architecture(config) if config else '<p class="hint">These weights are missing; train them.</p>'
     return f'<h3 class="part">Network</h3>{drawn}{curves(task)}'
 
@@ -101,8 +103,8 @@ def sheet(task: str) -> str:
     figures = []
     for example in (example for example in examples() if example.task == task):
         result = segmenter.predict(example.path)
-        areas = None if not result.task.has_objects else [1] * int(result.instances().max())
-        said = words.sentence(result.stats(), result.task) if not areas else f"{len(areas):,} nuclei."
+        count = int(result.instances().max()) if result.task.has_objects else 0
+        said = f"{count:,} nuclei." if count else words.sentence(result.stats(), result.task)
         pair = [_fitted(Image.fromarray(result.image)), _fitted(overlay_image(result))]
         pictures = "".join(
             f'<img src="{data_uri(picture)}" width="{SHEET_WH[0]}" height="{SHEET_WH[1]}" alt="{escape(text)}">'
@@ -144,13 +146,7 @@ def _read(task: str, name: str) -> dict[str, Any] | None:
 def build(tab: gr.Tab, settings: Mapping[str, Any]) -> None:
     """Lay the tab out; ``settings`` are those of every event that runs a network, as the sheet does."""
     first = next(iter(TASKS))
-    task = gr.Radio(
-        [(entry.title, name) for name, entry in TASKS.items()],
-        value=first,
-        label="Model",
-        elem_id="model-task",
-        elem_classes="strip",
-    )
+    task = model_strip("model-task")
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=3, min_width=300):
             shown_card = gr.HTML(card(first), elem_id="model-card", apply_default_css=False)

@@ -13,6 +13,7 @@ from page.api import GradioFile
 from page.api import score as compare
 from page.charts import TARGET_ICON
 from page.examples import lakes_truth
+from page.parts import model_strip
 from page.pictures import folder
 from segmenter import TASKS
 from segmenter.scoring import ERRORS
@@ -124,13 +125,7 @@ def build(network: Mapping[str, Any]) -> None:
     """Lay the tab out; ``network`` are the settings of every event that runs one."""
     with gr.Row(elem_id="score-bench", elem_classes="bench"):
         with gr.Column(scale=2, min_width=300):
-            task = gr.Radio(
-                [(entry.title, name) for name, entry in TASKS.items()],
-                value=next(iter(TASKS)),
-                label="Model",
-                elem_id="score-task",
-                elem_classes="strip",
-            )
+            task = model_strip("score-task")
             picture = gr.File(label="Picture", height=130, elem_id="score-picture")
             truth = gr.File(label="True mask: PNG or COCO JSON", height=130, elem_id="truth")
             run = gr.Button("Score", variant="primary", elem_id="run-score")

@@ -25,13 +25,14 @@ class Kept:
     def __init__(self, result: Segmentation) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="segmenter-result-", ignore_cleanup_errors=True)
         self._arrays = ["class_ids", "confidence"] + ([] if result.seeds is None else ["seeds"])
+        self._min_object = result.min_object
         for name in self._arrays:
             np.save(Path(self._folder.name) / name, getattr(result, name))
 
     def restore(self, shown: Segmentation, path: str) -> Segmentation:
         """The result at the picture's own size; the picture is read again. ImageError where it is gone."""
         arrays = {name: np.load(Path(self._folder.name) / f"{name}.npy") for name in self._arrays}
-        return replace(shown, image=read_image(path), **arrays)
+        return replace(shown, image=read_image(path), min_object=self._min_object, **arrays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class View:
 
     ``shown`` is at most DISPLAY_SIDE pixels long, and so are ``labels``, the ids of objects int32 (H, W), None where
     the task counts none, as ``objects`` is. ``stats``, ``objects`` and ``size`` (height, width) belong to the picture
-    at its own size. ``path`` is the picture's file and ``min_object`` as in Segmentation at that size.
+    at its own size. ``path`` is the picture's file.
     """
 
     shown: Segmentation
@@ -50,7 +51,6 @@ class View:
     size: tuple[int, int]
     seconds: float
     path: str
-    min_object: int = 1
     kept: Kept | None = field(default=None, repr=False)
 
     @property
@@ -59,9 +59,7 @@ class View:
 
     def result(self) -> Segmentation:
         """The result at the picture's own size."""
-        if self.kept is None:
-            return self.shown
-        return replace(self.kept.restore(self.shown, self.path), min_object=self.min_object)
+        return self.shown if self.kept is None else self.kept.restore(self.shown, self.path)
 
 
 def look(path: str, task: str) -> View:
@@ -80,7 +78,6 @@ def look(path: str, task: str) -> View:
         size=result.class_ids.shape,
         seconds=seconds,
         path=path,
-        min_object=result.min_object,
         kept=None if shown is result else Kept(result),
     )
 

@@ -41,7 +41,7 @@ def rows(stats: Sequence[ClassStats]) -> list[Row]:
     return [
         {
             "class": found.name,
-            "color": "#{:02x}{:02x}{:02x}".format(*found.color),
+            "color": found.hex_color,
             "pixels": found.pixels,
             "percent": round(100 * found.fraction, 4),
             "mean_confidence": round(found.confidence, 4),

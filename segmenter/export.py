@@ -16,6 +16,7 @@ from PIL import Image
 
 from segmenter.annotations import to_coco, to_geojson
 from segmenter.draw import overlay, palette
+from segmenter.files import write_whole
 from segmenter.measure import regions
 from segmenter.result import Segmentation
 from segmenter.tables import objects_csv, safe_cell, stats_csv
@@ -147,12 +148,7 @@ def save(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files:
-        part = folder / f"{name}.part"
-        try:
-            part.write_bytes(data)
-            part.replace(folder / name)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(folder / name, data)
     return [folder / name for name, _ in files]
 
 

@@ -39,6 +39,7 @@ PLUGINS = (
     TiffImagePlugin.TiffImageFile,
 )
 FORMATS = tuple(plugin.format for plugin in PLUGINS)
+SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 FORMAT_NAMES = "JPEG, PNG, WebP, BMP, GIF or TIFF"
 PIXEL_BYTES = 24  # a TIFF's pixel may take three values of 64 bits; more bands than that fill the memory
 PAD_VALUE = 128  # zero after normalisation with mean 0.5

@@ -129,6 +129,11 @@ class Segmenter:
         mean: np.ndarray = np.mean(descriptions, axis=0)
         return mean
 
+    def familiarity(self, image: ImageSource) -> float | None:
+        """How like those it learnt from a picture is (see ``Segmentation``); ImageError as in ``predict``."""
+        known = self.config.familiarity
+        return None if known is None else known.score(self.describe(image))
+
     def _prepare(self, image: np.ndarray) -> _Prepared:
         """Scale or pad a picture to the network's input, unless it takes several tiles."""
         size, policy = self.config.size, self.config.input_policy

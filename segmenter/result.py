@@ -22,6 +22,11 @@ class ClassStats:
     fraction: float
     confidence: float
 
+    @property
+    def hex_color(self) -> str:
+        """The colour as "#rrggbb"."""
+        return "#{:02x}{:02x}{:02x}".format(*self.color)
+
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:

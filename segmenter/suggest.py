@@ -39,10 +39,10 @@ def suggest(image: ImageSource, segmenters: Mapping[str, Segmenter]) -> Suggesti
     picture = read_image(image)
     familiarity = {}
     for name, segmenter in segmenters.items():
-        known = segmenter.config.familiarity
-        if known is not None:
-            tiled = segmenter.config.input_policy == "tile"
-            familiarity[name] = known.score(segmenter.describe(middle(picture, MIDDLE) if tiled else picture))
+        tiled = segmenter.config.input_policy == "tile"
+        score = segmenter.familiarity(middle(picture, MIDDLE) if tiled else picture)
+        if score is not None:
+            familiarity[name] = score
     best = max(familiarity, key=lambda name: familiarity[name], default=None)
     if best is not None and familiarity[best] < 0:
         best = None

@@ -21,7 +21,7 @@ def stats_csv(result: Segmentation, pixel_size: float | None = None) -> str:
     rows = [
         [
             safe_cell(stats.name),
-            "#{:02x}{:02x}{:02x}".format(*stats.color),
+            stats.hex_color,
             stats.pixels,
             stats.fraction,
             stats.confidence,

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Bottom to top. Files of one floor do not import each other.
 FLOORS = (
-    {"segmenter.tasks"},
+    {"segmenter.tasks", "segmenter.files"},
     {
         "segmenter.contours",
         "segmenter.geo",

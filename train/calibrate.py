@@ -38,7 +38,7 @@ from segmenter.networks import (
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
 from train.augment import validation_transform
-from train.data import IGNORE, DataError, Example, Examples, data_root
+from train.data import IGNORE, DataError, Example, Examples, data_root, spread
 from train.fit import TrainingTask
 from train.recipe import Recipe
 from train.voc import voc_examples
@@ -140,12 +140,6 @@ def fit_familiarity(
     strange = np.quantile(negative @ weights + bias, 0.98)
     limit = usual - 0.25 * max(0.0, usual - strange)
     return Familiarity(tuple(round(float(w), 5) for w in weights), round(float(bias - limit), 5))
-
-
-def spread(examples: Sequence[Example], count: int) -> list[Example]:
-    """At most ``count`` different pictures, evenly spread over the list."""
-    different = list({example.name: example for example in examples}.values())
-    return [different[i] for i in np.linspace(0, len(different) - 1, min(count, len(different))).astype(int)]
 
 
 def descriptions(segmenter: Segmenter, examples: Sequence[Example]) -> np.ndarray:

@@ -11,10 +11,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from segmenter.networks import WEIGHTS_FILE, Config, build_network, count_parameters, load_config
+from segmenter.networks import METRICS_FILE, WEIGHTS_FILE, Config, build_network, count_parameters, load_config
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS, Task
-from train.evaluate import METRICS_FILE
 from train.recipe import Recipe
 from train.scores import reliability_diagram, table
 

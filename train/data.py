@@ -125,6 +125,12 @@ def counted_split(examples: Sequence[Example], val: int, test: int, seed: int) -
     return {"test": shuffled[:test], "val": shuffled[test : test + val], "train": shuffled[test + val :]}
 
 
+def spread(examples: Sequence[Example], count: int) -> list[Example]:
+    """At most ``count`` different pictures, evenly spread over the list."""
+    different = list({example.name: example for example in examples}.values())
+    return [different[i] for i in np.linspace(0, len(different) - 1, min(count, len(different))).astype(int)]
+
+
 def read_grey(path: Path) -> np.ndarray:
     """A mask file's raw values: uint8 (H, W), palette indices as they stand."""
     with Image.open(path) as image:

@@ -26,17 +26,17 @@ from PIL import Image
 
 from segmenter import Segmentation, Segmenter, WeightsError
 from segmenter import metrics as scores
+from segmenter.files import write_whole
 from segmenter.image import pick_nearest
+from segmenter.networks import METRICS_FILE
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
 from train import report
-from train.calibrate import spread
-from train.data import DataError, Example, data_root
+from train.data import DataError, Example, data_root, spread
 from train.fit import TrainingTask
 from train.recipe import Recipe
 from train.scores import Scores, reliability_diagram, table
 
-METRICS_FILE = "metrics.json"
 ANCESTOR_SIZE = 128
 SHEET = 50  # pictures on a sheet of predictions
 EXTREMES = 20  # pictures on a sheet of the best, the middle or the worst
@@ -91,8 +91,7 @@ def read_small(example: Example) -> Pair:
 
 def unfamiliar(segmenter: Segmenter, root: Path) -> dict[str, dict[str, float]]:
     """The share of each task's test pictures that the model says are not of its kind, as a block of scores."""
-    known = segmenter.config.familiarity
-    if known is None:
+    if segmenter.config.familiarity is None:
         return {}
     found = {}
     for name in TASKS:
@@ -100,7 +99,7 @@ def unfamiliar(segmenter: Segmenter, root: Path) -> dict[str, dict[str, float]]:
         examples = training.examples(root, "test", training.recipes["default"])
         if name != segmenter.task.name:
             examples = spread(examples, OTHERS)
-        flagged = [known.score(segmenter.describe(example.image)) < 0 for example in examples]
+        flagged = [(segmenter.familiarity(example.image) or 0) < 0 for example in examples]
         found[f"flagged {name}"] = round(float(np.mean(flagged)), 4)
     return {"unfamiliar": found}
 
@@ -124,9 +123,7 @@ def write_metrics(folder: Path, split: str, found: dict[str, Any]) -> None:
     path = folder / METRICS_FILE
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     known[split] = found
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_whole(path, (json.dumps(known, indent=2) + "\n").encode())
 
 
 def evaluate_run(training: TrainingTask, root: Path, folder: Path, options: argparse.Namespace) -> None:

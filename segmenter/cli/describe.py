@@ -7,12 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from segmenter.networks import WEIGHTS_FILE, count_parameters, load_network
+from segmenter.networks import METRICS_FILE, WEIGHTS_FILE, count_parameters, load_network
 from segmenter.predict import WEIGHTS
 from segmenter.scoring import Score
 from segmenter.tasks import Task
 
-METRICS_FILE = "metrics.json"
 SCORES = {"foreground_iou": "foreground IoU", "mean_iou": "mean IoU", "pixel_accuracy": "pixel accuracy"}
 POLICIES = {
     "fit": "the whole picture, scaled to {size} pixels on its longer side",

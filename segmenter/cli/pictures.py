@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segmenter.export import FORMATS
+from segmenter.image import SUFFIXES
 from segmenter.tasks import TASKS
 
-# Of the formats that segmenter.image reads; a picture that is named by itself may have any.
-SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 RESULT = re.compile(
     "-({})[.]png$".format("|".join(f"{t.name}-({'|'.join((*FORMATS, *t.class_names))})" for t in TASKS.values()))
 )

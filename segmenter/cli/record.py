@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import os
 from collections.abc import Collection, Iterable, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from segmenter.cli.pictures import Picture
 from segmenter.export import safe_cell, safe_stem
+from segmenter.files import write_whole
 from segmenter.measure import area
 from segmenter.tasks import TASKS
 
@@ -128,17 +130,13 @@ class Record:
 
     def write_summary(self) -> None:
         """Write ``summary.csv``, whole or not at all: a row for each class of each picture that has results."""
-        part = self.out / f".{SUMMARY}.part"
-        try:
-            with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-                writer = csv.writer(file)
-                writer.writerow(COLUMNS)
-                for entry in self._entries.values():
-                    if any(path.exists() for path in self.paths(entry, entry.files)):
-                        writer.writerows(_rows(entry))
-            part.replace(self.out / SUMMARY)
-        finally:
-            part.unlink(missing_ok=True)
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(COLUMNS)
+        for entry in self._entries.values():
+            if any(path.exists() for path in self.paths(entry, entry.files)):
+                writer.writerows(_rows(entry))
+        write_whole(self.out / SUMMARY, text.getvalue().encode(errors="surrogateescape"))
 
 
 def _rows(entry: Entry) -> list[list[Any]]:
