@@ -5,8 +5,8 @@
 >>> result.coverage()
 """
 
+from segmenter.config import WeightsError
 from segmenter.image import ImageError
-from segmenter.networks import WeightsError
 from segmenter.predict import Segmenter
 from segmenter.result import ClassStats, Segmentation
 from segmenter.tasks import TASKS

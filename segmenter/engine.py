@@ -1,43 +1,89 @@
-"""Runs a network on pixels, on CUDA or the CPU; knows no task."""
+"""Which engine runs a network: CUDA through PyTorch, else OpenVINO, else PyTorch; knows no task.
+
+Nothing here imports PyTorch before it is needed: with OpenVINO and a converted network in the cache it never is.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+import ctypes
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol, get_args
 
-from segmenter.image import normalise
-from segmenter.networks import WithDescription
+import numpy as np
+
+from segmenter.config import Config, load_config
+
+log = logging.getLogger(__name__)
+
+EngineName = Literal["auto", "openvino", "torch"]
+
+
+class Engine(Protocol):
+    """A network ready to run. Safe to call from several threads; the same window always gives the same bytes.
+
+    ``name`` is "openvino" or "torch", ``device`` "cpu" or "cuda...", ``batch`` how many windows are best given at once.
+    """
+
+    name: str
+    device: str
+    batch: int
+
+    def run(self, windows: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """uint8 windows (h, w, 3), of any shapes with sides that are multiples of 32 -> for each the probabilities
+        float32 (C, h, w) of the classes, with that of an object's core as one more map where the network has it,
+        and the window's description float32 (F,) (see ``segmenter.inference``)."""
+
+    def describe(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The descriptions alone, for less work."""
+
+
+def load_engine(folder: str | os.PathLike[str], device: str = "auto", engine: str = "auto") -> tuple[Engine, Config]:
+    """The best engine for a folder of weights on this machine, or the one that is named.
+
+    ValueError for an unknown engine or a device that is not there, WeightsError for weights that do not fit.
+    "auto" falls back to PyTorch, with one line in the log, where OpenVINO is missing or fails.
+    """
+    if engine not in get_args(EngineName):
+        raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(get_args(EngineName))}.")
+    device = choose_device(device)
+    if device != "cpu" and engine == "openvino":
+        raise ValueError(f"the engine openvino runs on the CPU, not on {device}; use device 'cpu' or engine 'torch'.")
+    config = load_config(folder)
+    if device == "cpu" and engine != "torch":
+        try:
+            from segmenter.engine_openvino import OpenVinoEngine, converted
+
+            return OpenVinoEngine(converted(Path(folder), config), config), config
+        except (ImportError, OSError, RuntimeError) as error:
+            if engine == "openvino":
+                raise
+            log.warning("OpenVINO is not used (%s: %s); PyTorch is, and slower.", type(error).__name__, error)
+    from segmenter.engine_torch import TorchEngine
+    from segmenter.networks import load_network
+
+    network, config = load_network(folder)
+    return TorchEngine(network, config, device), config
 
 
 def choose_device(device: str) -> str:
     """ "auto" is CUDA when there is one; ValueError for a device that this machine lacks."""
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
+        return "cuda" if cuda_available() else "cpu"
+    if device != "cpu" and not (device.startswith("cuda") and cuda_available()):
         raise ValueError(f"device {device!r} is not available here; use 'cpu', or 'auto' to choose by itself.")
     return device
 
 
-class Engine:
-    """A network ready to run: in evaluation mode, on its device, channels last."""
+def cuda_available() -> bool:
+    """PyTorch's word for it, which is asked only where NVIDIA's driver is installed: to import it takes seconds."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    import torch
 
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], device: str) -> None:
-        self.device = device
-        self.mean, self.std = mean, std
-        self.network = network.to(device).to(memory_format=torch.channels_last)
-        self._describing = WithDescription(self.network)
-
-    def run(self, images: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        """uint8 images (B, H, W, 3) -> float32 logits (B, M, H, W) on the engine's device, and the
-        descriptions float32 (B, F) of the images (see ``WithDescription``)."""
-        training = self.network.training
-        self.network.eval()
-        try:
-            with torch.inference_mode():
-                pixels = normalise(torch.from_numpy(images).to(self.device), self.mean, self.std)
-                with torch.autocast("cuda", enabled=self.device.startswith("cuda")):
-                    logits, descriptions = self._describing(pixels)
-                return logits.float(), descriptions.float().cpu().numpy()
-        finally:
-            self.network.train(training)
+    return torch.cuda.is_available()

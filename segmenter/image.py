@@ -1,18 +1,19 @@
 """Any picture, safely, to one form: an RGB uint8 array of shape (H, W, 3).
 
-Also the normalisation and the fitting that training and prediction share.
+Also the contrast and the fitting that training and prediction share.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
+import stat
 from pathlib import Path
 from typing import Union
 
 import numpy as np
-import torch
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
@@ -42,11 +43,14 @@ FORMATS = tuple(plugin.format for plugin in PLUGINS)
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 FORMAT_NAMES = "JPEG, PNG, WebP, BMP, GIF or TIFF"
 PIXEL_BYTES = 24  # a TIFF's pixel may take three values of 64 bits; more bands than that fill the memory
+MAX_BYTES = 400_000_000  # of a file, and of a TIFF when decoded; 50 megapixels of three values of 16 bits are 300 MB
 PAD_VALUE = 128  # zero after normalisation with mean 0.5
 
 # Percentiles that stretch deep pictures to 8 bits, as microscopy tools do (Weigert et al.,
 # Nature Methods 2018, CSBDeep's default).
 DEEP_PERCENTILES = (1.0, 99.8)
+DEEP_SAMPLE = 10_000_000  # values; of larger pictures rows and columns evenly apart tell the percentiles
+STRIP_PIXELS = 1_000_000  # deep values are stretched in strips of about this many pixels
 
 
 class ImageError(ValueError):
@@ -58,8 +62,8 @@ def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
     Returns a contiguous RGB uint8 array (H, W, 3): EXIF rotation applied, the first frame of a
     sequence, transparency over white, 16-bit and float values stretched between percentiles.
-    Raises ImageError, with one sentence, for everything that is not such a picture or that has
-    more than ``max_pixels`` pixels by its header.
+    Raises ImageError, with one sentence, for everything that is not such a picture, that has
+    more than ``max_pixels`` pixels by its header, or that is a file of more than MAX_BYTES.
     """
     if isinstance(source, np.ndarray):
         return _check_array(source, max_pixels)
@@ -71,7 +75,9 @@ def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         try:
-            data = path.read_bytes()
+            data = _read_file(path)
+        except ImageError:
+            raise
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise ImageError(f"{_shown(path)} cannot be read ({reason}); give the path of a picture.") from error
@@ -79,6 +85,20 @@ def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     raise ImageError(
         f"a {type(source).__name__} is not a picture; give a path, bytes, a PIL image or an (H, W, 3) uint8 array."
     )
+
+
+def _read_file(path: Path) -> bytes:
+    """The bytes of a file; OSError as in ``Path.read_bytes``. What has no end, or ends too late, is not begun."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise ImageError(f"{_shown(path)} is a device or a pipe and no file; give the path of a picture.")
+    _check_bytes(found.st_size, _shown(path))
+    return path.read_bytes()
+
+
+def _check_bytes(count: int, name: str) -> None:
+    if count > MAX_BYTES:
+        raise ImageError(f"{name} has {count / 1e6:.0f} MB, the limit is {MAX_BYTES / 1e6:g}; make it smaller.")
 
 
 def _shown(path: Path) -> str:
@@ -109,6 +129,7 @@ def _check_size(size_wh: tuple[int, int], max_pixels: int) -> None:
 
 
 def _read_bytes(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+    _check_bytes(len(data), name)
     if not data:
         raise ImageError(f"{name} is an empty file; choose a {FORMAT_NAMES} picture.")
     try:
@@ -148,25 +169,30 @@ def _read_deep_tiff(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             page = tiff.pages[0]
             _check_size((page.imagewidth, page.imagelength), max_pixels)
-            if page.nbytes > max_pixels * PIXEL_BYTES:
+            limit = min(max_pixels * PIXEL_BYTES, MAX_BYTES)
+            if page.nbytes > limit:
                 raise ImageError(
-                    f"{name} takes {page.nbytes / 1e6:.0f} MB when decoded, the limit is "
-                    f"{max_pixels * PIXEL_BYTES / 1e6:g}; save three of its bands or make it smaller."
+                    f"{name} takes {page.nbytes / 1e6:.0f} MB when decoded, the limit is {limit / 1e6:g}; "
+                    "save three of its bands or make it smaller."
                 )
             array = page.asarray()
             planar = page.axes.startswith("S")
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         raise ImageError(f"{name} is a TIFF that cannot be decoded; save it uncompressed or as PNG.") from error
+    if array.dtype.kind not in "buif":
+        raise ImageError(f"{name} is a TIFF of {array.dtype} values; save it with whole or decimal numbers.")
     if array.ndim == 3 and planar:
         array = np.moveaxis(array, 0, -1)
     if array.ndim not in (2, 3):
         raise ImageError(f"{name} is a TIFF of {array.ndim} axes; save one plane of it.")
     if array.ndim == 2:
         array = array[..., None]
-    bands = array[..., :3] if array.shape[2] >= 3 else array[..., :1].repeat(3, axis=2)
-    return np.ascontiguousarray(bands) if bands.dtype == np.uint8 else _stretch(bands)
+    bands = array[..., :3] if array.shape[2] >= 3 else array[..., :1]
+    if bands.dtype != np.uint8:
+        return _stretch(bands)
+    return np.ascontiguousarray(np.broadcast_to(bands, (*bands.shape[:2], 3)))
 
 
 def _decode(image: Image.Image, name: str) -> np.ndarray:
@@ -175,11 +201,12 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
         with contextlib.suppress(Exception):  # broken EXIF: the pixels are still good
             image = ImageOps.exif_transpose(image)
         if image.mode in ("F", "I") or image.mode.startswith("I;16"):
-            return _stretch(np.asarray(image)[..., None].repeat(3, axis=2))
+            return _stretch(np.asarray(image)[..., None])
         if image.has_transparency_data:
             image = image.convert("RGBA")
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image)
+            white = Image.new("RGB", image.size, "white")
+            white.paste(image, mask=image.getchannel("A"))
+            image = white
         return np.array(image.convert("RGB"))
     except MemoryError:
         raise
@@ -188,16 +215,25 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _stretch(values: np.ndarray) -> np.ndarray:
-    """Deep values (H, W, 3) to uint8 between two percentiles over all bands; NaN becomes black."""
-    values = values.astype(np.float32)
-    finite = values[np.isfinite(values)]
-    low, high = np.percentile(finite, DEEP_PERCENTILES) if finite.size else (0.0, 0.0)
-    if high <= low and finite.size:
-        low, high = float(finite.min()), float(finite.max())
-    if not high > low:
-        return np.zeros(values.shape, np.uint8)
-    scaled = np.nan_to_num((values - low) * (255.0 / (high - low)), nan=0.0, posinf=255.0, neginf=0.0)
-    return np.ascontiguousarray(scaled.clip(0, 255).round().astype(np.uint8))
+    """Deep values (H, W, 1 or 3) to RGB uint8 (H, W, 3) between two percentiles over all bands; NaN becomes black."""
+    step = math.ceil(math.sqrt(values.size / DEEP_SAMPLE))
+    drawn = np.zeros((*values.shape[:2], 3), np.uint8)
+    with np.errstate(over="ignore", invalid="ignore"):  # values beyond float32 count as infinite
+        sample = values[::step, ::step].astype(np.float32)
+        finite = sample[np.isfinite(sample)]
+        low, high = map(float, np.percentile(finite, DEEP_PERCENTILES)) if finite.size else (0.0, 0.0)
+        if high <= low and finite.size:
+            low, high = float(finite.min()), float(finite.max())
+        if not high > low:
+            return drawn
+        # Strips across the longer side, so that each is small in a picture of any shape.
+        wide = values.shape[1] > values.shape[0]
+        source, target = (each.swapaxes(0, 1) if wide else each for each in (values, drawn))
+        rows = max(1, STRIP_PIXELS // source.shape[1])
+        for top in range(0, len(source), rows):
+            scaled = (source[top : top + rows].astype(np.float64) - low) * (255.0 / (high - low))
+            target[top : top + rows] = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255).round()
+    return drawn
 
 
 MOST_GAIN = 10  # beyond it the noise of an empty picture would look like something
@@ -209,7 +245,7 @@ def auto_contrast(image: np.ndarray) -> np.ndarray:
     The darkest 0.1% become 0 and the brightest 0.05% become 255, much as microscopy has it (Schmidt et al., MICCAI
     2018), but no contrast grows more than tenfold.
     """
-    counts = np.bincount(image.ravel(), minlength=256).cumsum()
+    counts = np.reshape(Image.fromarray(image).histogram(), (3, 256)).sum(0).cumsum()
     low, high = (int(np.searchsorted(counts, share * counts[-1])) for share in (0.001, 0.9995))
     gain = min(255 / max(high - low, 1), MOST_GAIN)
     table = ((np.arange(256) - low) * gain).clip(0, 255).round().astype(np.uint8)
@@ -223,17 +259,17 @@ def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def fit(image: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """Scale an RGB uint8 image to ``size`` on its longer side and pad it to a square.
+def fit(image: np.ndarray, size: int, multiple: int = 32) -> tuple[np.ndarray, tuple[int, int]]:
+    """Scale an RGB uint8 image to ``size`` on its longer side and pad its sides to multiples of ``multiple``.
 
-    Returns the (size, size, 3) uint8 square, the picture in its top left corner, and the
-    (height, width) that the picture takes there.
+    Returns the uint8 window (h, w, 3), the picture in its top left corner, and the (height, width) that
+    the picture takes there.
     """
     height, width = fitted_size(image.shape[0], image.shape[1], size)
-    square = np.full((size, size, 3), PAD_VALUE, np.uint8)
+    window = np.full((height + -height % multiple, width + -width % multiple, 3), PAD_VALUE, np.uint8)
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    square[:height, :width] = np.asarray(resized)
-    return square, (height, width)
+    window[:height, :width] = np.asarray(resized)
+    return window, (height, width)
 
 
 def pick_nearest(array: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -241,13 +277,3 @@ def pick_nearest(array: np.ndarray, height: int, width: int) -> np.ndarray:
     rows = ((np.arange(height) + 0.5) * array.shape[0] / height).astype(int)
     columns = ((np.arange(width) + 0.5) * array.shape[1] / width).astype(int)
     return array[np.ix_(rows, columns)]
-
-
-def normalise(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
-    """uint8 images (B, H, W, 3) in [0, 255] -> float32 pixels (B, 3, H, W), channels last in memory.
-
-    ``mean`` and ``std`` are of the values in [0, 1], one per channel.
-    """
-    scale = torch.tensor(std, device=images.device) * 255.0
-    shift = torch.tensor(mean, device=images.device) * 255.0
-    return ((images.to(torch.float32) - shift) / scale).permute(0, 3, 1, 2)

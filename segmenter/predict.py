@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import nn
 
-from segmenter.engine import Engine, choose_device
+from segmenter.config import Config, WeightsError
+from segmenter.engine import Engine, load_engine
+from segmenter.enlarge import choose, enlarge
 from segmenter.image import MAX_PIXELS, ImageError, ImageSource, auto_contrast, fit, read_image
-from segmenter.networks import Config, WeightsError, class_probabilities, load_network, map_probabilities
 from segmenter.result import Segmentation
 from segmenter.tasks import Task, get_task
-from segmenter.tiling import padded_window, run_tiles
+from segmenter.threads import usable_cpus
+from segmenter.tiling import padded_window, run_tiles, tile_rows
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
-BATCH = 8
-STRIP_PIXELS = 2_000_000  # probabilities are brought to full size in strips of about this many pixels
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,22 +38,12 @@ class _Prepared:
     window: np.ndarray | None
     inside: tuple[int, int]
 
-    @property
-    def shape(self) -> tuple[int, ...] | None:
-        return None if self.window is None else self.window.shape
-
 
 class Segmenter:
     """One trained model. Make it with ``Segmenter.load``; predictions keep no state between calls."""
 
     def __init__(
-        self,
-        task: Task,
-        network: nn.Module,
-        config: Config,
-        device: str = "cpu",
-        max_pixels: int = MAX_PIXELS,
-        flips: bool = False,
+        self, task: Task, engine: Engine, config: Config, max_pixels: int = MAX_PIXELS, flips: bool = False
     ) -> None:
         if config.classes != task.class_names:
             raise WeightsError(
@@ -60,9 +53,9 @@ class Segmenter:
         self.task, self.config, self.max_pixels = task, config, max_pixels
         # Photographs have an upright; pictures from above and through a microscope have none.
         upright = config.input_policy != "tile"
-        axes = [[3]] if upright else [[3], [2], [2, 3]]  # of maps (B, M, H, W)
+        axes = [(1,)] if upright else [(1,), (0,), (0, 1)]  # of windows (h, w, 3)
         self._flips = axes if flips else []
-        self._engine = Engine(network, config.mean, config.std, device)
+        self._engine = engine
 
     @classmethod
     def load(
@@ -72,60 +65,59 @@ class Segmenter:
         device: str = "auto",
         max_pixels: int = MAX_PIXELS,
         flips: bool = False,
+        engine: str = "auto",
     ) -> Segmenter:
         """Load a task's model.
 
         ``weights`` is a folder with ``config.json`` and ``model.safetensors``, by default
         ``weights/<task>``. ``device`` is "auto", "cpu" or "cuda". Pictures of more than ``max_pixels``
         are refused. ``flips`` averages over mirrored pictures: a little better, for twice the work on
-        photographs and four times on pictures in tiles. Raises ValueError for an unknown task or device
-        and WeightsError for weights that are missing, damaged or of another model.
+        photographs and four times on pictures in tiles. ``engine`` is "auto" (CUDA, else OpenVINO, else
+        PyTorch), "openvino" or "torch"; masks agree in 99.9% of pixels and more. Raises ValueError for an
+        unknown task, device or engine and WeightsError for weights that are missing, damaged or of another
+        model.
         """
         found = get_task(task)
-        chosen = choose_device(device)
-        network, config = load_network(WEIGHTS / found.name if weights is None else weights)
-        return cls(found, network, config, chosen, max_pixels, flips)
+        ready, config = load_engine(WEIGHTS / found.name if weights is None else weights, device, engine)
+        return cls(found, ready, config, max_pixels, flips)
 
     def predict(self, image: ImageSource) -> Segmentation:
         """Segment one picture: a path, bytes, a PIL image or an (H, W, 3) uint8 array of any size.
 
         The result has the picture's own size. Raises ImageError for what is not such a picture.
         """
-        return next(self.predict_many([image]))
+        return self._finish([self._prepare(read_image(image, self.max_pixels))])[0]
 
     def predict_many(self, images: Iterable[ImageSource]) -> Iterator[Segmentation]:
-        """Segment pictures in order, those whose network input has one shape in batches of up to 8.
+        """Segment pictures in order; while the network reads one, others are decoded and finished beside it.
 
+        The results are those of ``predict``. A few pictures more than were asked for are taken from ``images``.
         Raises ImageError at the first picture that cannot be read, after the results before it.
         """
         if isinstance(images, (str, bytes, os.PathLike, Image.Image)):
             raise ImageError(f"a single {type(images).__name__} came where several pictures go; put it into a list.")
-        waiting: list[_Prepared] = []
-        for source in images:
-            try:
-                prepared = self._prepare(read_image(source, self.max_pixels))
-            except Exception:
-                yield from self._batch(waiting)
-                raise
-            if waiting and (len(waiting) == BATCH or prepared.shape != waiting[0].shape):
-                yield from self._batch(waiting)
-                waiting = []
-            if prepared.window is None:
-                yield self._collect(prepared.image, *self._tiles(prepared.seen))
-            else:
-                waiting.append(prepared)
-        yield from self._batch(waiting)
+        threads = usable_cpus() + 1
+        pool = ThreadPoolExecutor(threads)
+        try:
+            prepared = _ahead(
+                pool,
+                lambda image: self._prepare(read_image(image, self.max_pixels)),
+                images,
+                max(threads, self._engine.batch),
+            )
+            for results in _ahead(pool, self._finish, _in_groups(prepared, self._engine.batch), 2):
+                yield from results
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def describe(self, image: ImageSource) -> np.ndarray:
         """What the encoder sees in a picture, float32 (F,), by which ``familiarity`` is judged (see
         ``WithDescription``). ImageError as in ``predict``."""
         prepared = self._prepare(read_image(image, self.max_pixels))
         if prepared.window is not None:
-            found: np.ndarray = self._engine.run(prepared.window[None])[1][0]
-            return found
-        strips, descriptions = self._tiles(prepared.seen)
-        for _ in strips:
-            pass
+            return self._engine.describe([prepared.window])[0]
+        rows = tile_rows(prepared.seen, self.config.size, self.config.overlap)
+        descriptions = [found for windows in rows for found in self._engine.describe(windows)]
         mean: np.ndarray = np.mean(descriptions, axis=0)
         return mean
 
@@ -147,40 +139,43 @@ class Segmenter:
             return _Prepared(image, seen, np.asarray(square), (size, size))
         return _Prepared(image, seen, *fit(seen, size))
 
-    def _values(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 windows (B, h, w, 3) -> float32 class probabilities (B, C, h, w), with that of an object's
-        core as one more map where the network has it, and the windows' descriptions (B, F)."""
-        logits, descriptions = self._engine.run(windows)
-        maps = map_probabilities(logits, self.config)
+    def _values(self, windows: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """What the engine says of windows, averaged over the mirrored ones where that is asked for."""
+        found = self._engine.run(windows)
         for axes in self._flips:
-            mirrored = np.flip(windows, tuple(axis - 1 for axis in axes))
-            again, _ = self._engine.run(np.ascontiguousarray(mirrored))
-            maps = maps + map_probabilities(again, self.config).flip(axes)
-        maps = maps / (1 + len(self._flips))
-        values = class_probabilities(maps, self.config)
-        if self.config.seed_map is not None:
-            values = torch.cat([values, maps[:, self.config.seed_map, None]], dim=1)
-        return values.cpu().numpy(), descriptions
+            again = self._engine.run([np.flip(window, axes) for window in windows])
+            for (values, _), (mirrored, _) in zip(found, again, strict=True):
+                values += np.flip(mirrored, tuple(axis + 1 for axis in axes))
+        for values, _ in found:
+            values /= 1 + len(self._flips)
+        return found
 
-    def _batch(self, waiting: list[_Prepared]) -> Iterator[Segmentation]:
-        if not waiting:
-            return
-        windows = np.stack([prepared.window for prepared in waiting if prepared.window is not None])
-        for prepared, values, description in zip(waiting, *self._values(windows), strict=True):
+    def _finish(self, waiting: list[_Prepared]) -> list[Segmentation]:
+        """Run the network on prepared pictures, those that fit into one window at once."""
+        windows = [prepared.window for prepared in waiting if prepared.window is not None]
+        of_windows = iter(self._values(windows))
+        results = []
+        for prepared in waiting:
+            if prepared.window is None:
+                results.append(self._tiles(prepared))
+                continue
+            values, description = next(of_windows)
             height, width = prepared.inside
-            image = prepared.image
-            yield self._collect(image, enlarge(values[:, :height, :width], *image.shape[:2]), [description])
+            strips = enlarge(values[:, :height, :width], *prepared.image.shape[:2])
+            results.append(self._collect(prepared.image, strips, [description]))
+        return results
 
-    def _tiles(self, image: np.ndarray) -> tuple[Iterator[tuple[int, np.ndarray]], list[np.ndarray]]:
-        """The strips of a picture in tiles, and a list that holds the tiles' descriptions after the last strip."""
+    def _tiles(self, prepared: _Prepared) -> Segmentation:
         descriptions: list[np.ndarray] = []
 
-        def run(windows: np.ndarray) -> np.ndarray:
-            values, found = self._values(windows)
-            descriptions.extend(found)
-            return values
+        def run(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+            found = self._values(windows)
+            descriptions.extend(description for _, description in found)
+            return [values for values, _ in found]
 
-        return run_tiles(run, image, self.config.size, self.config.overlap, BATCH), descriptions
+        size, overlap = self.config.size, self.config.overlap
+        strips = run_tiles(run, prepared.seen, size, overlap)
+        return self._collect(prepared.image, strips, descriptions)
 
     def _collect(
         self, image: np.ndarray, strips: Iterator[tuple[int, np.ndarray]], descriptions: list[np.ndarray]
@@ -192,10 +187,7 @@ class Segmenter:
         seeds = None if self.config.seed_map is None else np.empty(image.shape[:2], bool)
         for top, values in strips:
             rows = slice(top, top + values.shape[1])
-            probabilities = values[:classes]
-            chosen = probabilities.argmax(0)
-            class_ids[rows] = chosen
-            confidence[rows] = np.take_along_axis(probabilities, chosen[None], 0)[0].clip(0, 1)
+            choose(values[:classes], class_ids[rows], confidence[rows])
             if seeds is not None:
                 seeds[rows] = values[classes] > self.config.seed_threshold
         known = self.config.familiarity
@@ -203,23 +195,43 @@ class Segmenter:
         return Segmentation(image, class_ids, confidence, self.task, seeds, self.config.min_object, familiarity)
 
 
-def enlarge(values: np.ndarray, height: int, width: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Scale values (C, h, w) bilinearly to (C, height, width), pixel centres aligned.
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Item], Found], items: Iterable[Item], count: int
+) -> Iterator[Found]:
+    """``work`` of each item in order, done in the pool for up to ``count`` items before they are asked for.
 
-    Yields strips (top row, values (C, rows, width)) from top to bottom.
+    An error of ``items`` comes after the results of the items before it.
     """
-    if values.shape[1:] == (height, width):
-        yield 0, values
-        return
-    rows_per_strip = max(1, STRIP_PIXELS // width)
-    source = torch.from_numpy(np.ascontiguousarray(values))
-    centres = (torch.arange(height) + 0.5) * (source.shape[1] / height) - 0.5
-    centres = centres.clamp(0, source.shape[1] - 1)
-    above = centres.floor().long()
-    below = (above + 1).clamp(max=source.shape[1] - 1)
-    share = (centres - above).view(1, -1, 1)
-    widen = partial(torch.nn.functional.interpolate, mode="linear", align_corners=False)
-    for top in range(0, height, rows_per_strip):
-        rows = slice(top, top + rows_per_strip)
-        strip = torch.lerp(source[:, above[rows]], source[:, below[rows]], share[:, rows])
-        yield top, widen(strip, size=width).numpy()
+    begun: deque[Future[Found]] = deque()
+    failure: Exception | None = None
+    remaining = iter(items)
+    while failure is None:
+        try:
+            begun.append(pool.submit(work, next(remaining)))
+        except StopIteration:
+            break
+        except Exception as error:
+            failure = error
+        if len(begun) == count:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
+    if failure is not None:
+        raise failure
+
+
+def _in_groups(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of ``size`` items, the last one shorter; an error of ``items`` comes after those before it."""
+    group: list[Item] = []
+    try:
+        for item in items:
+            group.append(item)
+            if len(group) == size:
+                yield group
+                group = []
+    except Exception:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group

@@ -10,6 +10,8 @@ from typing import Any
 from segmenter.measure import ObjectStats, area, objects
 from segmenter.result import Segmentation
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # what one may begin with
+
 
 def stats_csv(result: Segmentation, pixel_size: float | None = None) -> str:
     """A table with one row per class: its name, colour, pixels, fraction of the picture and mean confidence.
@@ -55,5 +57,5 @@ def _table(
 
 def safe_cell(text: str) -> str:
     """A text for a cell of a table, with an apostrophe before it where a spreadsheet would take it for a formula
-    (OWASP, CSV injection)."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    (OWASP, CSV injection), in the wide letters of East Asia too."""
+    return f"'{text}" if text.lstrip(" ").startswith(FORMULAS) else text

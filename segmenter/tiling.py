@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-Run = Callable[[np.ndarray], np.ndarray]
+Run = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 MULTIPLE = 32  # what the networks' sides are multiples of
 
 
@@ -36,11 +36,19 @@ def padded_window(image: np.ndarray, tile: int) -> np.ndarray:
     return np.pad(image, ((0, down), (0, right), (0, 0)), mode="symmetric")[:tile, :tile]
 
 
-def run_tiles(run: Run, image: np.ndarray, tile: int, overlap: int, batch: int = 8) -> Iterator[tuple[int, np.ndarray]]:
+def tile_rows(image: np.ndarray, tile: int, overlap: int) -> Iterator[list[np.ndarray]]:
+    """The windows of an image (H, W, 3), row by row of tiles from top to bottom, each from left to right."""
+    height, width = image.shape[:2]
+    for top in tile_starts(height, tile, overlap):
+        row = image[top : top + tile]
+        yield [padded_window(row[:, left : left + tile], tile) for left in tile_starts(width, tile, overlap)]
+
+
+def run_tiles(run: Run, image: np.ndarray, tile: int, overlap: int) -> Iterator[tuple[int, np.ndarray]]:
     """Run a network over an image tile by tile and blend what it says where tiles overlap.
 
-    ``run`` takes windows (B, h, w, 3) uint8 with h and w multiples of 32 and at most ``tile``, itself
-    such a multiple, and returns values (B, C, h, w) float32. Yields (top row, values (C, rows, W))
+    ``run`` takes a row of windows (h, w, 3) uint8 with h and w multiples of 32 and at most ``tile``, itself
+    such a multiple, and returns values (C, h, w) float32 for each. Yields (top row, values (C, rows, W))
     from top to bottom, each row once; memory holds one row of tiles, whatever the image's height.
     """
     height, width = image.shape[:2]
@@ -49,18 +57,14 @@ def run_tiles(run: Run, image: np.ndarray, tile: int, overlap: int, batch: int =
     weight = blend_window(tile_height, tile_width)
     total = np.zeros((tile_height, width), np.float32)  # of the weights, in the rows from `top` on
     values: np.ndarray | None = None
-    for top, following in zip(tops, [*tops[1:], height], strict=True):
-        for first in range(0, len(lefts), batch):
-            group = lefts[first : first + batch]
-            windows = [padded_window(image[top : top + tile_height, left : left + tile_width], tile) for left in group]
-            outputs = run(np.stack(windows))
-            if values is None:
-                values = np.zeros((outputs.shape[1], tile_height, width), np.float32)
-            for left, output in zip(group, outputs, strict=True):
-                columns = slice(left, left + tile_width)
-                values[:, :, columns] += output[:, :tile_height, :tile_width] * weight
-                total[:, columns] += weight
-        assert values is not None
+    for windows, top, following in zip(tile_rows(image, tile, overlap), tops, [*tops[1:], height], strict=True):
+        outputs = run(windows)
+        if values is None:
+            values = np.zeros((len(outputs[0]), tile_height, width), np.float32)
+        for left, output in zip(lefts, outputs, strict=True):
+            columns = slice(left, left + tile_width)
+            values[:, :, columns] += output[:, :tile_height, :tile_width] * weight
+            total[:, columns] += weight
         done = following - top
         yield top, values[:, :done] / total[:done]
         values = _shift_up(values, done)

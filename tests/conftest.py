@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from segmenter.networks import Config
+from segmenter.config import Config
+from segmenter.engine_torch import TorchEngine
 from segmenter.predict import Segmenter
 from segmenter.tasks import get_task
 
@@ -55,7 +56,7 @@ def make_segmenter(task="pets", max_pixels=50_000_000, **changes):
     """A Segmenter on the fake network; the network stands in its attribute ``fake``."""
     config = make_config(task, **changes)
     network = ColourNetwork(len(config.network_classes))
-    segmenter = Segmenter(get_task(task), network, config, "cpu", max_pixels)
+    segmenter = Segmenter(get_task(task), TorchEngine(network, config), config, max_pixels)
     segmenter.fake = network
     return segmenter
 

@@ -11,16 +11,9 @@ from generated_data import write_all
 from torch import nn
 
 from segmenter import Segmenter
-from segmenter.engine import Engine
-from segmenter.networks import (
-    Config,
-    Familiarity,
-    WithDescription,
-    build_network,
-    load_config,
-    save_config,
-    save_network,
-)
+from segmenter.config import Config, Familiarity, load_config
+from segmenter.engine_torch import TorchEngine
+from segmenter.networks import build_network, save_network
 from segmenter.tasks import TASKS
 from train import calibrate, nuclei, pets, water
 from train.recipe import Recipe
@@ -56,12 +49,12 @@ def test_the_temperature_makes_confidence_the_share_of_right_pixels(root, logit,
     monkeypatch.setattr(calibrate, "PIXELS", 2000)
     recipe, config = replace(water.RECIPES["default"], size=64), water_config()
     val = water.examples(root, "val", recipe)
-    engine = Engine(Sure(logit), config.mean, config.std, "cpu")
-    temperature = calibrate.fit_temperature(water.TRAINING, engine, config, val, recipe)
+    engine = TorchEngine(Sure(logit), config)
+    temperature = calibrate.fit_temperature(water.TRAINING, Sure(logit), config, val, recipe)
     right = total = 0
     for example in val:
         image, target = example.read()
-        guess = engine.run(image[None])[0][0].argmax(0).numpy()
+        guess = engine.run([image])[0][0].argmax(0)
         right += (guess == target)[target != 255].sum()
         total += (target != 255).sum()
     confidence = 1 / (1 + np.exp(-logit / temperature))
@@ -82,7 +75,7 @@ def test_seeds_are_chosen_by_their_precision(root, monkeypatch):
     config = nuclei.TRAINING.config(replace(nuclei.RECIPES["default"], size=64))
     val = nuclei.examples(root, "val", nuclei.RECIPES["default"])
     monkeypatch.setattr(calibrate, "MIN_OBJECTS", (4, 300))
-    chosen = calibrate.choose_seeds(nuclei.TRAINING, Cores(), config, val, "cpu")
+    chosen = calibrate.choose_seeds(nuclei.TRAINING, TorchEngine(Cores(), config), config, val)
     assert chosen.min_object == 4  # no disc here has 300 pixels
     assert chosen.seed_threshold in (0.3, 0.4, 0.6, 0.7)  # at 0.5 each nucleus falls into specks
 
@@ -105,15 +98,12 @@ def trained():
 
 
 def test_a_config_with_everything_chosen_is_read_back(root, trained, tmp_path, capsys):
-    network, config = trained
-    found = calibrate.calibrate(pets.TRAINING, network, config, root, "cpu")
+    save_network(*trained, tmp_path)
+    calibrate.calibrate(pets.TRAINING, tmp_path, root, "cpu")
+    found = load_config(tmp_path)
     assert found.familiarity is not None and len(found.familiarity.weights) == 32 + 96
     assert 0.3 <= found.temperature <= 3
     assert "temperature" in capsys.readouterr().out
-    save_network(network, config, tmp_path)
-    save_config(found, tmp_path)
-    assert load_config(tmp_path).familiarity == found.familiarity
-    assert load_config(tmp_path).temperature == found.temperature
     result = Segmenter.load("pets", tmp_path).predict(np.zeros((50, 60, 3), np.uint8))
     assert isinstance(result.familiarity, float) and (result.notice is None) == (result.familiarity >= 0)
 
@@ -122,34 +112,25 @@ def test_without_the_other_tasks_data_it_says_so(trained, tmp_path, capsys):
     root = write_all(tmp_path)
     for part in (root / "cars").iterdir():
         part.rename(part.with_name(part.name + "-gone"))
-    network, config = trained
-    found = calibrate.calibrate(pets.TRAINING, network, config, root, "cpu")
-    assert found.familiarity is None
+    save_network(*trained, tmp_path / "weights")
+    calibrate.calibrate(pets.TRAINING, tmp_path / "weights", root, "cpu")
+    assert load_config(tmp_path / "weights").familiarity is None
     assert "familiarity is not measured: CamVid is not at" in capsys.readouterr().out
 
 
 def test_a_network_without_an_encoder_has_no_familiarity(root):
-    config = water_config()
-    assert calibrate.calibrate(water.TRAINING, Sure(2.0), config, root, "cpu").familiarity is None
-
-
-def test_the_description_is_the_mean_of_the_encoder(trained):
-    network, _ = trained
-    pixels = torch.rand(2, 3, 64, 96)
-    with torch.inference_mode():
-        logits, descriptions = WithDescription(network.eval())(pixels)
-        features = network.encoder(pixels)
-        assert torch.allclose(logits, network(pixels), atol=1e-6)
-    assert descriptions.shape == (2, 128)
-    assert torch.allclose(descriptions[1, :32], features[3][1].mean((1, 2)))
-    assert torch.allclose(descriptions[0, 32:], features[4][0].mean((1, 2)))
+    config, recipe = water_config(), water.RECIPES["default"]
+    segmenter = Segmenter(TASKS["water"], TorchEngine(Sure(2.0), config), config)
+    val = water.examples(root, "val", recipe)
+    assert calibrate.fit_familiarity(water.TRAINING, segmenter, val, root, recipe) is None
 
 
 @pytest.mark.parametrize("size", [(40, 60), (150, 90)])
 def test_a_prediction_judges_the_description(trained, size):
     network, config = trained
     ones = Familiarity(tuple([1.0] * 128), -3.0)
-    model = Segmenter(TASKS["nuclei"], network, nuclei_config(config, ones))
+    config = nuclei_config(config, ones)
+    model = Segmenter(TASKS["nuclei"], TorchEngine(network, config), config)
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
     expected = model.describe(image).astype(np.float64).sum() - 3
     assert model.predict(image).familiarity == pytest.approx(expected, abs=1e-4)
@@ -173,5 +154,5 @@ def test_the_command_writes_the_config(root, trained, tmp_path, capsys):
     calibrate.main(["pets", "--data", str(root), "--weights", str(tmp_path)])
     assert load_config(tmp_path).familiarity is not None
     with pytest.raises(SystemExit) as caught:
-        calibrate.main(["pets", "--weights", str(tmp_path / "none")])
+        calibrate.main(["pets", "--data", str(root), "--weights", str(tmp_path / "none")])
     assert caught.value.code == 2 and "no readable config.json" in capsys.readouterr().err

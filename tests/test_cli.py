@@ -184,7 +184,7 @@ def test_the_progress_bar(here, loads, capsys, monkeypatch):
 
 
 def test_a_strange_picture_is_noted(here, monkeypatch, segmenter_for, capsys):
-    from segmenter.networks import Familiarity
+    from segmenter.config import Familiarity
 
     strange = segmenter_for(familiarity=Familiarity((), -1.0))
     monkeypatch.setattr(Segmenter, "load", lambda *arguments, **options: strange)

@@ -1,18 +1,54 @@
+"""Engines: which one is chosen, that all say the same, and the cache of converted networks."""
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from conftest import ColourNetwork
-from torch import nn
+from conftest import ColourNetwork, make_config
 
-from segmenter.engine import Engine, choose_device
+from segmenter import Segmenter, WeightsError, engine, engine_openvino
+from segmenter.engine import choose_device, load_engine
+from segmenter.engine_openvino import converted, is_whole
+from segmenter.engine_torch import TorchEngine
+from segmenter.networks import build_network, load_network, save_network
+from segmenter.predict import WEIGHTS
+from segmenter.tasks import TASKS
+from segmenter.threads import cgroup_share, usable_cpus
 
-HALF = (0.5, 0.5, 0.5)
+SMALL = {"_model_class": "Unet", "encoder_name": "mobilenet_v2", "decoder_channels": [8, 8, 8, 4, 4], "classes": 3}
+CLASSIC = {"_model_class": "ClassicUNet", "filters": [4, 8], "classes": 3}
+SHAPES = [(64, 64), (32, 96), (64, 64), (96, 32)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A small network's weights, and an empty cache."""
+    monkeypatch.setattr(engine_openvino, "cache_folder", lambda: tmp_path / "cache")
+    save(tmp_path / "weights", SMALL)
+    return tmp_path / "weights"
+
+
+def save(path, network, seed=0):
+    torch.manual_seed(seed)
+    save_network(build_network(network), make_config(network=network), path)
+
+
+@pytest.fixture
+def windows(noise):
+    return [noise(*shape, seed=number) for number, shape in enumerate(SHAPES)]
+
+
+# ---------------------------------------------------------------- which one
 
 
 def test_choose_device(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(engine, "cuda_available", lambda: False)
     assert choose_device("auto") == choose_device("cpu") == "cpu"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(engine, "cuda_available", lambda: True)
     assert choose_device("auto") == choose_device("cuda") == "cuda"
     assert choose_device("cuda:0") == "cuda:0"
     assert choose_device("cpu") == "cpu"
@@ -20,43 +56,197 @@ def test_choose_device(monkeypatch):
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps", "gpu", ""])
 def test_a_device_that_is_not_here(monkeypatch, refusal, device):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(engine, "cuda_available", lambda: False)
     with refusal(ValueError, f"device {device!r} is not available here", "use 'cpu', or 'auto'"):
         choose_device(device)
 
 
-def test_logits_come_from_normalised_pixels():
-    images = np.zeros((2, 3, 5, 3), np.uint8)
-    images[1, 2, 4] = (255, 51, 0)
-    logits = Engine(ColourNetwork(3), (0.5, 0.1, 0.0), (0.5, 0.2, 1.0), "cpu").run(images)[0]
-    assert logits.shape == (2, 3, 3, 5) and logits.dtype == torch.float32
-    assert not logits.requires_grad
-    assert logits[0, :, 0, 0].tolist() == pytest.approx([-1, -0.5, 0])
-    assert logits[1, :, 2, 4].tolist() == pytest.approx([1, 0.5, 0])
+def test_an_unknown_engine(folder, refusal):
+    with refusal(ValueError, "unknown engine 'onnx'", "auto, openvino, torch"):
+        load_engine(folder, "cpu", "onnx")
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_the_network_runs_in_evaluation_mode_and_returns_to_its_own(training):
-    network = ColourNetwork(2).train(training)
-    Engine(network, HALF, HALF, "cpu").run(np.zeros((1, 2, 2, 3), np.uint8))
+def test_openvino_is_not_for_gpus(folder, refusal, monkeypatch):
+    monkeypatch.setattr(engine, "cuda_available", lambda: True)
+    with refusal(ValueError, "the engine openvino runs on the CPU, not on cuda"):
+        load_engine(folder, "cuda", "openvino")
+
+
+def test_the_cpu_has_openvino_and_the_name_decides(folder):
+    assert load_engine(folder, "cpu")[0].name == "openvino"
+    assert load_engine(folder, "cpu", "torch")[0].name == "torch"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no such layer"), ImportError("no openvino"), OSError("disk")])
+def test_a_failing_openvino_leaves_one_line_and_pytorch(folder, monkeypatch, caplog, error):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(engine_openvino, "OpenVinoEngine", fail)
+    with caplog.at_level(logging.WARNING):
+        found, _ = load_engine(folder, "cpu")
+    assert found.name == "torch"
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
+        f"OpenVINO is not used ({type(error).__name__}: {error}); PyTorch is, and slower."
+    ]
+    with pytest.raises(type(error)):
+        load_engine(folder, "cpu", "openvino")
+
+
+def test_prediction_from_the_cache_needs_no_pytorch(folder):
+    load_engine(folder, "cpu")
+    code = (
+        "import sys, pathlib, numpy as np\n"
+        "from segmenter import Segmenter, engine_openvino\n"
+        f"engine_openvino.cache_folder = lambda: pathlib.Path({str(folder.parent / 'cache')!r})\n"
+        f"result = Segmenter.load('pets', {str(folder)!r}).predict(np.zeros((40, 50, 3), np.uint8))\n"
+        "assert result.class_ids.shape == (40, 50)\n"
+        "heavy = {'torch', 'torchvision', 'segmentation_models_pytorch', 'gradio', 'openvino_telemetry.main'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
+
+
+# ---------------------------------------------------------------- what they say
+
+
+@pytest.mark.parametrize("network", [SMALL, CLASSIC], ids=["unet", "classic"])
+def test_openvino_says_what_pytorch_says(folder, windows, network):
+    save(folder, network)
+    exact, _ = load_engine(folder, "cpu", "torch")
+    fast, _ = load_engine(folder, "cpu", "openvino")
+    for (values, description), (others, other), window in zip(
+        exact.run(windows), fast.run(windows), windows, strict=True
+    ):
+        assert values.shape == others.shape == (3, *window.shape[:2]) and others.dtype == np.float32
+        assert others == pytest.approx(values, abs=0.02)  # bfloat16 where the processor has it
+        assert other == pytest.approx(description, abs=1e-4)
+        assert others.sum(0) == pytest.approx(1, abs=1e-3)
+    for (_, description), alone in zip(fast.run(windows), fast.describe(windows), strict=True):
+        assert (description == alone).all()
+
+
+def test_a_window_has_the_same_bytes_in_any_company(folder, windows):
+    for name in ("openvino", "torch"):
+        found, _ = load_engine(folder, "cpu", name)
+        together = found.run(windows)
+        for window, (values, description) in zip(windows, together, strict=True):
+            ((again, same),) = found.run([window])
+            assert (again == values).all() and (same == description).all()
+
+
+def test_results_are_not_overwritten_by_later_ones(folder, windows):
+    found, _ = load_engine(folder, "cpu", "openvino")
+    ((values, description),) = found.run(windows[:1])
+    kept = values.copy(), description.copy()
+    found.run(windows)
+    assert (values == kept[0]).all() and (description == kept[1]).all()
+
+
+def test_a_cuda_engine_would_stack_windows_of_one_shape(windows):
+    """Shapes a, b, a, c of which none follows its like, then three alike in batches of two."""
+    network = ColourNetwork(3)
+    found = TorchEngine(network, make_config())
+    found.batch = 2
+    found.run([*windows, *[windows[0]] * 3])
+    assert [shape[0] for shape in network.shapes] == [1, 1, 1, 1, 2, 1]
+
+
+def test_the_network_runs_in_evaluation_mode():
+    network = ColourNetwork(3).train()
+    TorchEngine(network, make_config()).run([np.zeros((32, 32, 3), np.uint8)])
     assert network.modes == [False]
-    assert network.training is training
 
 
-def test_the_mode_returns_after_an_error():
-    class Broken(nn.Module):
-        def forward(self, pixels):
-            raise RuntimeError("out of memory")
+@pytest.mark.parametrize("task", TASKS)
+def test_the_committed_models_agree_whatever_the_engine(task, noise):
+    """On smooth pictures, which leave no class clear: harder than photographs."""
+    picture = np.kron(noise(12, 16, seed=3), np.ones((25, 25, 1), np.uint8))
+    exact, fast = (Segmenter.load(task, device="cpu", engine=name).predict(picture) for name in ("torch", "openvino"))
+    assert (exact.class_ids == fast.class_ids).mean() >= 0.999
+    assert np.abs(exact.confidence - fast.confidence).mean() < 0.002
+    assert exact.familiarity == pytest.approx(fast.familiarity, abs=1e-2)
 
-    network = Broken().train()
-    with pytest.raises(RuntimeError, match="out of memory"):
-        Engine(network, HALF, HALF, "cpu").run(np.zeros((1, 2, 2, 3), np.uint8))
-    assert network.training
+
+# ---------------------------------------------------------------- the cache
 
 
-def test_half_precision_logits_become_float32():
-    class Half(nn.Module):
-        def forward(self, pixels):
-            return pixels.half()
+def test_a_network_is_converted_once(folder, monkeypatch):
+    _, config = load_network(folder)
+    first = converted(folder, config)
+    assert is_whole(first)
+    monkeypatch.setattr(engine_openvino, "convert", None)
+    assert converted(folder, config) == first
 
-    assert Engine(Half(), HALF, HALF, "cpu").run(np.zeros((1, 2, 2, 3), np.uint8))[0].dtype == torch.float32
+
+def test_other_weights_and_another_config_are_other_entries(folder):
+    _, config = load_network(folder)
+    first = converted(folder, config)
+    save(folder, SMALL, seed=1)
+    second = converted(folder, config)
+    (folder / "config.json").write_text(
+        (folder / "config.json").read_text().replace('"temperature": 1.0', '"temperature": 2.0')
+    )
+    third = converted(folder, config)
+    assert len({first, second, third}) == 3 and all(map(is_whole, (first, second, third)))
+
+
+@pytest.mark.parametrize("name", ["encoder.bin", "decoder.bin", "decoder.xml", "checksums"])
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_entry_is_made_again(folder, name, damage):
+    _, config = load_network(folder)
+    file = converted(folder, config) / name
+    whole = file.read_bytes()
+    file.unlink() if damage == "gone" else file.write_bytes(whole[: len(whole) // 2])
+    again = converted(folder, config)
+    assert is_whole(again) and (again / name).stat().st_size == len(whole)
+    assert [path.name for path in again.parent.iterdir()] == [again.name]  # nothing half made is left
+
+
+def test_a_cache_that_cannot_be_written_costs_the_cache_only(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(engine_openvino, "cache_folder", lambda: tmp_path / "file")
+    assert load_engine(folder, "cpu", "openvino")[0].run([np.zeros((32, 32, 3), np.uint8)])
+
+
+def test_the_cache_is_bounded(folder, monkeypatch):
+    monkeypatch.setattr(engine_openvino, "MOST_CACHED", 2)
+    _, config = load_network(folder)
+    found = []
+    for seed in range(4):
+        save(folder, CLASSIC, seed)
+        found.append(converted(folder, config))
+    assert [is_whole(entry) for entry in found] == [False, False, True, True]
+
+
+def test_missing_weights_are_named(folder, refusal):
+    (folder / "model.safetensors").unlink()
+    with refusal(WeightsError, "model.safetensors is missing", "python -m train.pets"):
+        load_engine(folder, "cpu")
+
+
+def test_the_cache_is_the_users():
+    assert engine_openvino.cache_folder().name == "openvino" and engine_openvino.cache_folder().is_absolute()
+    assert not engine_openvino.cache_folder().is_relative_to(WEIGHTS.parent)
+
+
+# ---------------------------------------------------------------- threads
+
+
+@pytest.mark.parametrize(
+    ("files", "share"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, float("inf")),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4.0),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, float("inf")),
+        ({"cpu.max": "nonsense"}, float("inf")),
+        ({}, float("inf")),
+    ],
+)
+def test_the_share_of_a_container(tmp_path, files, share):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert cgroup_share(tmp_path) == share
+    assert 1 <= usable_cpus(tmp_path) <= max(1, np.ceil(share))

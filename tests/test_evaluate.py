@@ -11,7 +11,8 @@ from generated_data import write_all
 from torch import nn
 
 from segmenter import Segmenter
-from segmenter.networks import Config
+from segmenter.config import Config
+from segmenter.engine_torch import TorchEngine
 from segmenter.tasks import TASKS
 from train import cars, evaluate, nuclei, water
 from train.evaluate import main, shrink, table, write_metrics
@@ -31,7 +32,7 @@ class Brightness(nn.Module):
 
 def segmenter(task, sign=1.0, size=64):
     config = Config(task, {}, TASKS[task].class_names, (0, 1), TASKS[task].input_policy, size, recipe={"network": {}})
-    return Segmenter(TASKS[task], Brightness(sign), config)
+    return Segmenter(TASKS[task], TorchEngine(Brightness(sign), config), config)
 
 
 @pytest.fixture(scope="module")

@@ -10,19 +10,21 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Bottom to top. Files of one floor do not import each other.
 FLOORS = (
-    {"segmenter.tasks", "segmenter.files"},
+    {"segmenter.tasks", "segmenter.files", "segmenter.threads"},
     {
+        "segmenter.config",
         "segmenter.contours",
+        "segmenter.enlarge",
         "segmenter.geo",
         "segmenter.image",
         "segmenter.instances",
         "segmenter.metrics",
-        "segmenter.networks",
         "segmenter.tiling",
     },
-    {"segmenter.true_mask"},
+    {"segmenter.inference", "segmenter.networks", "segmenter.true_mask"},
     {"segmenter.result", "segmenter.scoring"},
-    {"segmenter.draw", "segmenter.engine", "segmenter.measure"},
+    {"segmenter.draw", "segmenter.engine_openvino", "segmenter.engine_torch", "segmenter.measure"},
+    {"segmenter.engine"},
     {"segmenter.annotations", "segmenter.tables"},
     {"segmenter.export"},
     {"segmenter.predict"},

@@ -10,7 +10,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from segmenter.image import ImageError, auto_contrast, fit, fitted_size, normalise, read_image
+from segmenter.image import ImageError, auto_contrast, fit, fitted_size, read_image
 
 INDEX_COLOURS = [(10, 20, 30), (200, 100, 0), (0, 0, 255)]
 
@@ -537,12 +537,12 @@ def test_fitted_size(height, width, size, expected):
     assert fitted_size(height, width, size) == expected
 
 
-def test_fit_pads_right_and_below():
-    square, inside = fit(np.full((10, 20, 3), 200, np.uint8), 64)
-    assert inside == (32, 64)
-    assert square.shape == (64, 64, 3) and square.dtype == np.uint8
-    assert (square[:32] == 200).all()
-    assert (square[32:] == 128).all()
+def test_fit_pads_right_and_below_to_multiples_of_32():
+    window, inside = fit(np.full((20, 10, 3), 200, np.uint8), 80)
+    assert inside == (80, 40)
+    assert window.shape == (96, 64, 3) and window.dtype == np.uint8
+    assert (window[:80, :40] == 200).all()
+    assert (window[80:] == 128).all() and (window[:, 40:] == 128).all()
 
 
 def test_fit_of_the_size_itself_changes_nothing(noise):
@@ -553,7 +553,7 @@ def test_fit_of_the_size_itself_changes_nothing(noise):
 
 def test_fit_scales_bilinearly():
     # 1 x 2 to 2 x 4: column centres at -0.25, 0.25, 0.75, 1.25 of the source: 0, 25, 75, 100 per cent
-    square, inside = fit(np.array([[[0] * 3, [200] * 3]], np.uint8), 4)
+    square, inside = fit(np.array([[[0] * 3, [200] * 3]], np.uint8), 4, multiple=1)
     assert inside == (2, 4)
     assert square[0, :, 0].tolist() == square[1, :, 0].tolist() == [0, 50, 150, 200]
 
@@ -561,26 +561,8 @@ def test_fit_scales_bilinearly():
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (513, 511)])
 def test_fit_of_any_shape(noise, shape):
     square, (height, width) = fit(noise(*shape), 32)
-    assert square.shape == (32, 32, 3)
+    assert square.shape == (32, 32, 3)  # no side is shorter, however thin the picture
     assert max(height, width) == 32 and min(height, width) >= 1
-
-
-def test_normalise():
-    images = torch.zeros(2, 1, 2, 3, dtype=torch.uint8)
-    images[1, 0, 1] = torch.tensor([255, 51, 102])
-    pixels = normalise(images, (0.5, 0.1, 0.4), (0.5, 0.2, 0.1))
-    assert pixels.shape == (2, 3, 1, 2) and pixels.dtype == torch.float32
-    assert pixels.is_contiguous(memory_format=torch.channels_last)
-    # (0 - mean) / std and (1, 0.2, 0.4 - mean) / std
-    assert pixels[0, :, 0, 0].tolist() == pytest.approx([-1, -0.5, -4])
-    assert pixels[1, :, 0, 1].tolist() == pytest.approx([1, 0.5, 0], abs=1e-6)
-
-
-def test_the_padding_is_nearly_zero_after_normalising(noise):
-    square, (height, _) = fit(noise(8, 64), 64)
-    pixels = normalise(torch.from_numpy(square[None]), (0.5,) * 3, (0.5,) * 3)
-    assert height == 8
-    assert pixels[:, :, 8:].abs().max().item() == pytest.approx(0.5 / 127.5)
 
 
 def test_a_path_object_of_another_kind(noise, tmp_path):

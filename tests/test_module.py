@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from segmenter.networks import Config
+from segmenter.config import Config
 from train.module import SegmentationModule
 from train.recipe import Recipe
 

@@ -11,18 +11,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from segmenter.config import Config, WeightsError, load_config
+from segmenter.inference import class_probabilities, map_probabilities
 from segmenter.networks import (
     ClassicUNet,
-    Config,
     TransposedUNet,
-    WeightsError,
     build_network,
-    class_probabilities,
     count_parameters,
-    load_config,
     load_encoder,
     load_network,
-    map_probabilities,
     save_network,
 )
 

@@ -9,11 +9,15 @@ from PIL import Image
 from torch import nn
 
 import segmenter
-from segmenter import predict
+from segmenter import enlarge as enlarging
+from segmenter.config import WeightsError
+from segmenter.engine_torch import TorchEngine
+from segmenter.enlarge import choose, enlarge
 from segmenter.image import ImageError
-from segmenter.networks import ClassicUNet, WeightsError, save_network
-from segmenter.predict import BATCH, Segmenter, enlarge
+from segmenter.networks import ClassicUNet, save_network
+from segmenter.predict import Segmenter
 from segmenter.tasks import TASKS
+from segmenter.threads import usable_cpus
 
 # Logits 1, -1, -1 of a plainly coloured pixel: e / (e + 2 / e), and of two maps e / (e + 1 / e).
 SURE_OF_THREE = math.e / (math.e + 2 / math.e)
@@ -89,16 +93,12 @@ def test_a_picture_that_fills_the_window_is_exact_under_every_policy(segmenter_f
     assert_same(results[0], results[2])
 
 
-def test_fit_keeps_the_aspect_and_stretch_does_not(segmenter_for, noise):
-    """A picture 32 x 64: fitted, the lower half of the window is grey padding; stretched, it is picture."""
-    seen = {}
-    for policy in ("fit", "stretch"):
+def test_fit_keeps_the_aspect_and_stretch_does_not(segmenter_for):
+    image = np.full((24, 48, 3), 255, np.uint8)
+    for policy, shape in (("fit", (1, 3, 32, 64)), ("stretch", (1, 3, 64, 64))):
         model = segmenter_for(input_policy=policy)
-        model.fake.register_forward_pre_hook(lambda _, inputs, policy=policy: seen.update({policy: inputs[0].clone()}))
-        model.predict(np.full((32, 64, 3), 255, np.uint8))
-    assert (seen["fit"][:, :, :32] == 1).all()
-    assert seen["fit"][:, :, 32:].abs().max() < 0.01
-    assert (seen["stretch"] == 1).all()
+        model.predict(image)
+        assert model.fake.shapes == [shape]
 
 
 def test_two_maps(segmenter_for):
@@ -160,7 +160,8 @@ def test_flips_average_over_mirrored_pictures(noise, config_for, task, runs):
             logits[:, 0, :20, :20] = 40
             return logits
 
-    model = Segmenter(TASKS[task], Place(), config_for(task), flips=True)
+    config = config_for(task)
+    model = Segmenter(TASKS[task], TorchEngine(Place(), config), config, flips=True)
     result = model.predict(noise(64, 64))
     assert Place.calls == runs
     corners = [result.confidence[y, x] for y, x in ((0, 0), (0, 63), (63, 0), (63, 63))]
@@ -215,28 +216,12 @@ def test_no_picture_no_result(segmenter_for):
     assert list(segmenter_for().predict_many([])) == []
 
 
-@pytest.mark.parametrize("count", [1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 3])
-def test_pictures_of_one_shape_go_in_batches(segmenter_for, noise, count):
-    model = segmenter_for()
-    results = list(model.predict_many(noise(8, 9, seed=number) for number in range(count)))
-    assert len(results) == count
-    sizes = [shape[0] for shape in model.fake.shapes]
-    assert sizes == [BATCH] * (count // BATCH) + ([count % BATCH] if count % BATCH else [])
-
-
 @pytest.mark.parametrize(("overlap", "tiles"), [(0, 2), (16, 3), (48, 5)])
 def test_tiles_overlap_as_the_config_says(segmenter_for, noise, overlap, tiles):
     """113 columns of tiles of 64: strides of at most 64, 48 and 16."""
     model = segmenter_for("water", overlap=overlap)
     model.predict(noise(64, 113))
-    assert model.fake.shapes == [(tiles, 3, 64, 64)]
-
-
-def test_small_tiles_of_other_shapes_part_the_batches(segmenter_for, noise):
-    """Padded to 32 x 32, 32 x 32, 64 x 32, 32 x 32: three batches."""
-    model = segmenter_for("water")
-    list(model.predict_many([noise(8, 9), noise(30, 32), noise(33, 9), noise(1, 1)]))
-    assert model.fake.shapes == [(2, 3, 32, 32), (1, 3, 64, 32), (1, 3, 32, 32)]
+    assert model.fake.shapes == [(1, 3, 64, 64)] * tiles
 
 
 def test_pictures_are_taken_as_they_are_needed(segmenter_for, noise):
@@ -249,16 +234,15 @@ def test_pictures_are_taken_as_they_are_needed(segmenter_for, noise):
 
     results = segmenter_for().predict_many(images())
     assert taken == []
-    first = next(results)
-    assert (first.image == noise(8, 8, seed=0)).all()
-    assert len(taken) <= BATCH + 1
-    for _ in range(BATCH):
-        next(results)
-    assert len(taken) <= 2 * BATCH + 1
+    for number in range(5):
+        assert (next(results).image == noise(8, 8, seed=number)).all()
+        assert len(taken) <= number + 1 + 2 * (usable_cpus() + 1)
+    results.close()
+    assert len(taken) < 100
 
 
 @pytest.mark.parametrize("policy", ["fit", "tile"])
-@pytest.mark.parametrize("before", [0, 1, 3, BATCH, BATCH + 2])
+@pytest.mark.parametrize("before", [0, 1, 3, 8, 10])
 def test_an_error_comes_after_the_results_before_it(segmenter_for, refusal, noise, before, policy):
     images = [noise(9, 9, seed=number) for number in range(before)]
     results = segmenter_for(input_policy=policy).predict_many([*images, b"no picture", noise(9, 9)])
@@ -267,6 +251,18 @@ def test_an_error_comes_after_the_results_before_it(segmenter_for, refusal, nois
     with refusal(ImageError, "the upload is not a picture"):
         next(results)
     assert list(results) == []
+
+
+def test_an_error_of_the_source_comes_after_the_results_before_it(segmenter_for, noise):
+    def images():
+        yield noise(9, 9)
+        yield noise(9, 9)
+        raise ZeroDivisionError("the caller's own")
+
+    results = segmenter_for().predict_many(images())
+    assert [next(results).class_ids.shape for _ in range(2)] == [(9, 9)] * 2
+    with pytest.raises(ZeroDivisionError):
+        next(results)
 
 
 # ---------------------------------------------------------------- making one
@@ -286,7 +282,7 @@ def test_an_unknown_task_lists_the_known():
 
 
 def test_a_device_that_is_not_here(monkeypatch, refusal):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("segmenter.engine.cuda_available", lambda: False)
     with refusal(ValueError, "device 'cuda' is not available here", "use 'cpu'"):
         Segmenter.load("pets", device="cuda")
 
@@ -356,12 +352,12 @@ def test_the_door():
     ],
 )
 def test_enlarge_is_bilinear_interpolation(monkeypatch, source, target, strip_pixels):
-    monkeypatch.setattr(predict, "STRIP_PIXELS", strip_pixels)
+    monkeypatch.setattr(enlarging, "STRIP_PIXELS", strip_pixels)
     values = np.random.default_rng(0).random((3, *source), np.float32)
     expected = torch.nn.functional.interpolate(
         torch.from_numpy(values)[None], size=target, mode="bilinear", align_corners=False
     )[0]
-    strips = list(enlarge(values, *target))
+    strips = [(top, strip.copy()) for top, strip in enlarge(values, *target)]
     rows = max(1, strip_pixels // target[1])
     assert [top for top, _ in strips] == list(range(0, target[0], rows))
     assert all(strip.shape[1] <= rows for _, strip in strips)
@@ -384,8 +380,16 @@ def test_enlarge_to_its_own_size_changes_nothing():
 def test_strips_do_not_change_a_result(monkeypatch, segmenter_for, noise):
     image = noise(150, 101)
     whole = segmenter_for().predict(image)
-    monkeypatch.setattr(predict, "STRIP_PIXELS", 101 * 7)
+    monkeypatch.setattr(enlarging, "STRIP_PIXELS", 101 * 7)
     assert_same(segmenter_for().predict(image), whole)
+
+
+def test_choose_takes_the_first_of_equals():
+    probabilities = np.array([[[0.5, 0.2, 0.3, 0.1]], [[0.5, 0.6, 0.3, 0.1]], [[0.0, 0.2, 0.4, 1.0001]]], np.float32)
+    class_ids, confidence = np.empty((1, 4), np.uint8), np.empty((1, 4), np.float32)
+    choose(probabilities, class_ids, confidence)
+    assert class_ids.tolist() == [[0, 1, 2, 2]]
+    assert confidence[0].tolist() == pytest.approx([0.5, 0.6, 0.4, 1.0]) and confidence.max() <= 1
 
 
 # ---------------------------------------------------------------- the weights of the repository

@@ -8,9 +8,19 @@ import torch
 from torch import nn
 
 from segmenter import Segmenter
-from segmenter.networks import Familiarity
+from segmenter.config import Familiarity
+from segmenter.engine_torch import TorchEngine
 from segmenter.suggest import Suggestion, middle, suggest
 from segmenter.tasks import TASKS
+
+
+class Same(nn.Module):
+    """An encoder whose features are the pixels at every depth."""
+
+    out_channels = (3,) * 6
+
+    def forward(self, pixels):
+        return [pixels] * 6
 
 
 class Describing(nn.Module):
@@ -18,9 +28,13 @@ class Describing(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.encoder = lambda pixels: [pixels] * 6
-        self.decoder = lambda features: features[0]
+        self.encoder = Same()
+        self.decoder = lambda features: features[1]
         self.segmentation_head = nn.Identity()
+
+
+def segmenter_of(task, config):
+    return Segmenter(task, TorchEngine(Describing(), config), config)
 
 
 @pytest.fixture
@@ -32,7 +46,7 @@ def segmenters(config_for):
         if channel is not None:
             weights[[channel, channel + 3]] = 2.0
         known = None if channel is None else Familiarity(tuple(weights), -0.5)
-        found[name] = Segmenter(TASKS[name], Describing(), replace(config_for(name), familiarity=known))
+        found[name] = segmenter_of(TASKS[name], replace(config_for(name), familiarity=known))
     return found
 
 
@@ -71,7 +85,7 @@ def test_the_middle(size):
 def test_the_description_of_a_large_tiled_picture_costs_its_middle_only(segmenters):
     calls = []
     engine = segmenters["water"]._engine
-    run = engine.run
-    engine.run = lambda windows: calls.append(len(windows)) or run(windows)
+    describe = engine.describe
+    engine.describe = lambda windows: calls.append(len(windows)) or describe(windows)
     suggest(np.zeros((2000, 3000, 3), np.uint8), {"water": segmenters["water"]})
     assert sum(calls) == len(torch.arange(0, 512 - 16, 64 - 16)) ** 2

@@ -7,15 +7,15 @@ from segmenter.tiling import blend_window, padded_window, run_tiles, tile_starts
 
 
 class Identity:
-    """Gives the windows back as values, and remembers their shapes."""
+    """Gives the windows back as values, and remembers the shapes of each row."""
 
     def __init__(self):
         self.shapes = []
 
     def __call__(self, windows):
-        assert windows.dtype == np.uint8
-        self.shapes.append(windows.shape)
-        return windows.transpose(0, 3, 1, 2).astype(np.float32)
+        assert all(window.dtype == np.uint8 for window in windows)
+        self.shapes.append([window.shape for window in windows])
+        return [window.transpose(2, 0, 1).astype(np.float32) for window in windows]
 
 
 def put_together(strips):
@@ -139,8 +139,8 @@ def test_identity_gives_the_image_back(noise, size, overlap):
     assert values.dtype == np.float32
     assert values.shape == (3, *image.shape[:2])
     assert np.abs(values - image.transpose(2, 0, 1)).max() < 1e-3
-    for count, height, width, bands in run.shapes:
-        assert 1 <= count <= 8 and bands == 3
+    for height, width, bands in (shape for row in run.shapes for shape in row):
+        assert bands == 3
         assert height % 32 == 0 and width % 32 == 0 and height <= 64 and width <= 64
 
 
@@ -149,12 +149,11 @@ def test_identity_gives_the_image_back(noise, size, overlap):
     width=st.integers(1, 120),
     tile=st.sampled_from([32, 64]),
     overlap=st.integers(0, 30),
-    batch=st.integers(1, 9),
 )
 @settings(max_examples=60, deadline=None)
-def test_identity_at_any_size(height, width, tile, overlap, batch):
+def test_identity_at_any_size(height, width, tile, overlap):
     image = np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), np.uint8)
-    values = put_together(run_tiles(Identity(), image, tile, overlap, batch))
+    values = put_together(run_tiles(Identity(), image, tile, overlap))
     assert np.abs(values - image.transpose(2, 0, 1)).max() < 1e-3
 
 
@@ -166,23 +165,22 @@ def test_a_constant_network_stays_constant(noise):
 
 def test_two_tiles_are_blended_by_their_weights():
     """Tiles of 32 at columns 0 and 16 answer 0 and 1; column 24 has weights 8 and 9, column 16 16 and 1."""
-    answers = iter([0.0, 1.0])
 
     def run(windows):
-        return np.full((1, 1, 32, 32), next(answers), np.float32)
+        return [np.full((1, 32, 32), answer, np.float32) for answer, _ in enumerate(windows)]
 
-    values = put_together(run_tiles(run, np.zeros((32, 48, 3), np.uint8), 32, 16, batch=1))
+    values = put_together(run_tiles(run, np.zeros((32, 48, 3), np.uint8), 32, 16))
     assert (values[0, :, :16] == 0).all() and (values[0, :, 32:] == 1).all()
     assert values[0, :, 16] == pytest.approx(1 / 17)
     assert values[0, :, 24] == pytest.approx(9 / 17)
     assert values[0, :, 31] == pytest.approx(16 / 17)
 
 
-def test_batches_hold_the_tiles_of_one_row(noise):
-    """64 rows, 304 columns, stride 48: six tiles in batches of four and two."""
+def test_a_row_of_tiles_runs_at_once(noise):
+    """64 rows, 304 columns, stride 48: six tiles."""
     run = Identity()
-    list(run_tiles(run, noise(64, 304), 64, 16, batch=4))
-    assert run.shapes == [(4, 64, 64, 3), (2, 64, 64, 3)]
+    list(run_tiles(run, noise(64, 304), 64, 16))
+    assert run.shapes == [[(64, 64, 3)] * 6]
 
 
 def test_strips_are_at_most_a_tile_tall_and_come_one_by_one(noise):

@@ -33,8 +33,8 @@ def root(tmp_path_factory):
 
 
 def small(training, **changes):
-    recipe = replace(training.recipes["default"], **SMALL | changes)
-    return replace(training, recipes={**training.recipes, "default": recipe})
+    own = {name: recipe for name, recipe in training.recipes.items() if name != "ancestor"}
+    return replace(training, recipes={name: replace(recipe, **SMALL | changes) for name, recipe in own.items()})
 
 
 def arguments(root, out, *more):

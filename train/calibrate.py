@@ -25,16 +25,11 @@ from torch import Tensor, nn
 
 from segmenter import Segmenter, WeightsError
 from segmenter import metrics as scores
-from segmenter.engine import Engine
+from segmenter.config import Config, Familiarity, save_config
+from segmenter.engine import Engine, load_engine
+from segmenter.inference import class_probabilities, map_probabilities, normalise
 from segmenter.instances import label_objects
-from segmenter.networks import (
-    Config,
-    Familiarity,
-    class_probabilities,
-    load_network,
-    map_probabilities,
-    save_config,
-)
+from segmenter.networks import load_network
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
 from train.augment import validation_transform
@@ -49,21 +44,28 @@ SEED_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 MIN_OBJECTS = (10, 20, 30)
 
 
-def calibrate(training: TrainingTask, network: nn.Module, config: Config, root: Path, device: str) -> Config:
-    """The config with everything above chosen for ``network``, and what was found printed."""
+def calibrate(training: TrainingTask, folder: Path, root: Path, device: str) -> None:
+    """Choose everything above for the weights in ``folder``, write it into their config and print it."""
+    network, config = load_network(folder)
     recipe = Recipe(**config.recipe)
     val = training.examples(root, "val", recipe)
-    engine = Engine(network, config.mean, config.std, device)
-    config = replace(config, temperature=fit_temperature(training, engine, config, val, recipe))
+    config = replace(config, temperature=fit_temperature(training, network, config, val, recipe, device))
+    save_config(config, folder)
+    engine, _ = load_engine(folder, device)
     if training.task.has_objects and config.seed_map is not None:
-        config = choose_seeds(training, network, config, val, device)
-    familiarity = fit_familiarity(training, Segmenter(training.task, network, config, device), val, root, recipe)
+        config = choose_seeds(training, engine, config, val)
+    familiarity = fit_familiarity(training, Segmenter(training.task, engine, config), val, root, recipe)
     print(f"temperature {config.temperature:.3f}, familiarity {'measured' if familiarity else 'not measured'}")
-    return replace(config, familiarity=familiarity)
+    save_config(replace(config, familiarity=familiarity), folder)
 
 
 def fit_temperature(
-    training: TrainingTask, engine: Engine, config: Config, val: Sequence[Example], recipe: Recipe
+    training: TrainingTask,
+    network: nn.Module,
+    config: Config,
+    val: Sequence[Example],
+    recipe: Recipe,
+    device: str = "cpu",
 ) -> float:
     """The temperature in [0.3, 3] of the least cross-entropy over pixels of the validation pictures."""
     transform = validation_transform(recipe, config.input_policy, training.to_network_target)
@@ -76,7 +78,9 @@ def fit_temperature(
         if not len(known):
             continue
         drawn = known[torch.randint(len(known), (PIXELS,), generator=generator)]
-        logits.append(engine.run(image.numpy()[None])[0][0].cpu().flatten(1)[:, drawn])
+        with torch.inference_mode():
+            found = network.to(device)(normalise(image[None].to(device), config.mean, config.std))[0]
+        logits.append(found.float().cpu().flatten(1)[:, drawn])
         targets.append(class_of_map[target.flatten()[drawn]])
     pixels, true = torch.cat(logits, dim=1)[None, :, :, None], torch.cat(targets)
 
@@ -89,14 +93,12 @@ def fit_temperature(
     return round(float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x)), 4)
 
 
-def choose_seeds(
-    training: TrainingTask, network: nn.Module, config: Config, val: Sequence[Example], device: str
-) -> Config:
+def choose_seeds(training: TrainingTask, engine: Engine, config: Config, val: Sequence[Example]) -> Config:
     """The config with the seed threshold and the smallest object of the best AP at 0.5 on ``val``."""
     found: list[tuple[float, Config]] = []
     truth = [example.read() for example in val]
     for threshold in SEED_THRESHOLDS:
-        segmenter = Segmenter(training.task, network, replace(config, seed_threshold=threshold), device)
+        segmenter = Segmenter(training.task, engine, replace(config, seed_threshold=threshold))
         results = list(segmenter.predict_many(image for image, _ in truth))
         for size in MIN_OBJECTS:
             matches = [
@@ -202,8 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     training: TrainingTask = importlib.import_module(f"train.{options.task}").TRAINING
     folder = options.weights or WEIGHTS / options.task
     try:
-        network, config = load_network(folder)
-        save_config(calibrate(training, network, config, data_root(options.data), options.device), folder)
+        calibrate(training, folder, data_root(options.data), options.device)
     except (DataError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error

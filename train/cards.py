@@ -11,7 +11,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from segmenter.networks import METRICS_FILE, WEIGHTS_FILE, Config, build_network, count_parameters, load_config
+from segmenter.config import METRICS_FILE, WEIGHTS_FILE, Config, load_config
+from segmenter.networks import build_network, count_parameters
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS, Task
 from train.recipe import Recipe

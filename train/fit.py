@@ -18,7 +18,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from segmenter.networks import Config, build_network, count_parameters, load_encoder, save_network
+from segmenter.config import WEIGHTS_FILE, Config, WeightsError
+from segmenter.engine import choose_device
+from segmenter.networks import build_network, count_parameters, load_encoder, load_network, save_network
 from segmenter.tasks import Task
 from train import report
 from train.augment import training_transform, validation_transform
@@ -85,6 +87,7 @@ def parse(training: TrainingTask, arguments: Sequence[str] | None) -> argparse.N
     parser.add_argument("--precision", help="lightning's option (default: 16 bits where the device is fast at it)")
     parser.add_argument("--workers", type=int, default=2, help="processes that read pictures")
     parser.add_argument("--encoder", default="imagenet", help="imagenet (downloads it), random, or a .safetensors file")
+    parser.add_argument("--start", type=Path, help="folder of trained weights to go on from, instead of the encoder's")
     parser.add_argument("--out", type=Path, help="folder for weights and reports (default: runs/TASK-RECIPE)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     parser.add_argument("--download", action="store_true", help="fetch the dataset first where that needs no login")
@@ -96,26 +99,49 @@ def main(training: TrainingTask, arguments: Sequence[str] | None = None) -> None
     options = parse(training, arguments)
     try:
         run(training, options)
-    except DataError as error:
+    except (DataError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 
 
 def run(training: TrainingTask, options: argparse.Namespace) -> Path:
+    """Train by the recipe asked for, calibrate, write, evaluate; the folder of the finished weights."""
     name = training.task.name
-    recipe = training.recipes[options.recipe]
-    changes = {key: getattr(options, key) for key in ("epochs", "batch", "split") if getattr(options, key)}
-    if options.encoder == "random":
-        changes["init"] = "random"
-    recipe = replace(recipe, **changes)
     root = data_root(options.data)
     out: Path = options.out or Path("runs") / f"{name}-{options.recipe}"
     if options.download:
         if not training.downloads:
             raise DataError(f"{name} cannot be downloaded without a login; {training.task.sources[0].url} has it.")
         fetch(training, root)
+    if not train_recipe(training, options.recipe, options.start, root, out, options):
+        return out
+    from train.calibrate import calibrate
+    from train.evaluate import evaluate_run
 
-    print(f"{name}, recipe {options.recipe}\n{recipe.lines()}", flush=True)
+    calibrate(training, out, root, choose_device(options.device))
+    evaluate_run(training, root, out, options)
+    return out
+
+
+def train_recipe(
+    training: TrainingTask, recipe_name: str, start: Path | None, root: Path, out: Path, options: argparse.Namespace
+) -> bool:
+    """Train one recipe, and first the one that it starts from, and write the weights into ``out``.
+
+    True in the process that wrote them: with several GPUs that is one of many.
+    """
+    name = training.task.name
+    recipe = training.recipes[recipe_name]
+    changes = {key: getattr(options, key) for key in ("epochs", "batch", "split") if getattr(options, key)}
+    if options.encoder == "random":
+        changes["init"] = "random"
+    recipe = replace(recipe, **changes)
+    if recipe.start and not start:
+        start = out / recipe.start
+        if not (options.resume and (start / WEIGHTS_FILE).is_file()):
+            train_recipe(training, recipe.start, None, root, start, options)
+
+    print(f"{name}, recipe {recipe_name}\n{recipe.lines()}", flush=True)
     L.seed_everything(recipe.seed, workers=True)
     train = training.examples(root, "train", recipe)[: options.limit]
     val = training.examples(root, "val", recipe)[: options.limit]
@@ -124,29 +150,23 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
             f"{name} has {len(train)} training and {len(val)} validation pictures below {root}; both are needed."
         )
     config = training.config(recipe)
-    network, config = start_network(recipe, config, options.encoder)
+    network, config = start_network(recipe, config, options.encoder, start)
     parameters = f"{count_parameters(network):,} parameters"
     print(f"{len(train)} training and {len(val)} validation pictures, {parameters}", flush=True)
 
     started = time.monotonic()
     trainer, module, history = fit(training, recipe, config, network, train, val, out, options)
     if not trainer.is_global_zero:
-        return out
+        return False
     best = best_checkpoint(trainer)
     state = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
     module.load_state_dict(state, strict=False)
     minutes = (time.monotonic() - started) / 60
     chosen = history.best()
-    config = replace(config, metrics={**chosen, "minutes": round(minutes, 1)})
-    from train.calibrate import calibrate
-    from train.evaluate import evaluate_run
-
-    config = calibrate(training, module.network, config, root, str(module.device))
-    save_network(module.network, config, out)
-    report.learning_curves(history.epochs, out / "curves.png", f"{name}, recipe {options.recipe}")
+    save_network(module.network, replace(config, metrics={**chosen, "minutes": round(minutes, 1)}), out)
+    report.learning_curves(history.epochs, out / "curves.png", f"{name}, recipe {recipe_name}")
     print(f"weights of epoch {chosen['epoch']} are in {out}, {minutes:.1f} minutes", flush=True)
-    evaluate_run(training, root, out, options)
-    return out
+    return True
 
 
 def fetch(training: TrainingTask, root: Path) -> None:
@@ -157,8 +177,17 @@ def fetch(training: TrainingTask, root: Path) -> None:
             raise DataError(f"the download did not finish ({error}); check the network and run it again.") from error
 
 
-def start_network(recipe: Recipe, config: Config, encoder: str) -> tuple[nn.Module, Config]:
-    """The network to train, its encoder filled as the recipe says, and the config with its normalisation."""
+def start_network(recipe: Recipe, config: Config, encoder: str, start: Path | None = None) -> tuple[nn.Module, Config]:
+    """The network to train and the config with its normalisation.
+
+    It is filled from the folder ``start``, else its encoder is filled as the recipe says.
+    """
+    if start:
+        network, found = load_network(start)
+        held = {key: value for key, value in found.network.items() if key != "encoder_weights"}
+        if held != config.network:
+            raise DataError(f"{start} holds the network {held}, but this recipe trains {config.network}.")
+        return network.train(), replace(config, mean=found.mean, std=found.std)
     network = build_network(config.network)
     if recipe.init == "random":
         return network, config
@@ -237,9 +266,10 @@ def fit(
         log_every_n_steps=1,
     )
     last = out / CHECKPOINTS / "last.ckpt"
-    if options.resume and not last.is_file():
+    if options.resume and not last.is_file() and not recipe.start:
         raise DataError(f"there is no {last} to resume from; start without --resume.")
-    trainer.fit(module, train_loader, val_loader, ckpt_path=str(last) if options.resume else None, weights_only=False)
+    checkpoint = str(last) if options.resume and last.is_file() else None
+    trainer.fit(module, train_loader, val_loader, ckpt_path=checkpoint, weights_only=False)
     return trainer, module, history
 
 

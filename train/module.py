@@ -10,9 +10,9 @@ from segmentation_models_pytorch.losses import DiceLoss
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from segmenter.image import normalise
+from segmenter.config import Config
+from segmenter.inference import class_probabilities, map_probabilities, normalise
 from segmenter.metrics import iou_per_class
-from segmenter.networks import Config, class_probabilities, map_probabilities
 from train.data import IGNORE
 from train.recipe import Recipe
 

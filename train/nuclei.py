@@ -16,6 +16,7 @@ import numpy as np
 
 from segmenter.tasks import NUCLEI
 from train import download
+from train.augment import BRIGHT
 from train.data import DataError, Example, read_grey, require, split_of
 from train.fit import TrainingTask, main
 from train.recipe import Recipe
@@ -33,7 +34,7 @@ RECIPES = {
         scale=(0.5, 2.5),
         auto_contrast=True,
         augment="microscopy",
-        epochs=12,
+        epochs=16,
         batch=16,
     ),
     # TensorFlow's tutorial network: MobileNetV2 and transposed convolutions, early stopping.
@@ -59,7 +60,7 @@ CORE_DEPTH = 0.4  # where the core begins, as a share of the way from a nucleus'
 # How often an epoch shows a picture: by its area, and bright fields (stained tissue, transmitted light),
 # a sixth of the pictures but far more of what people have, more often.
 MOST_COPIES = 4
-BRIGHT, BRIGHT_COPIES = 110, 3
+BRIGHT_COPIES = 2
 
 
 @lru_cache(maxsize=1024)

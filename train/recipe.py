@@ -17,6 +17,7 @@ class Recipe:
     network: dict[str, Any]
     # "imagenet" starts the encoder from ImageNet, "random" starts everything from scratch.
     init: Literal["imagenet", "random"] = "imagenet"
+    start: str = ""  # name of the recipe that is trained first and whose weights this one goes on from
 
     # What the network sees.
     size: int = 256  # working size (fit) or tile (tile) in prediction

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 
+from segmenter.config import Config
 from segmenter.draw import colour_mask
-from segmenter.networks import Config
+from segmenter.engine_torch import TorchEngine
 from segmenter.predict import Segmenter
 from segmenter.tasks import Task
 from train.data import Example
@@ -58,7 +60,9 @@ class PredictionSheets(Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if not trainer.is_global_zero or not isinstance(trainer.logger, TensorBoardLogger):
             return
-        segmenter = Segmenter(self.task, module.network, self.config, str(module.device))  # type: ignore[arg-type]
+        network = copy.deepcopy(module.network)  # the engine's own, in evaluation mode
+        engine = TorchEngine(network, self.config, str(module.device))  # type: ignore[arg-type]
+        segmenter = Segmenter(self.task, engine, self.config)
         sheet = prediction_sheet(segmenter, self.examples, self.class_ids, columns=1)
         image = torch.from_numpy(np.array(sheet)).permute(2, 0, 1)
         trainer.logger.experiment.add_image("image, true, predicted", image, trainer.current_epoch)

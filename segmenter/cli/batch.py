@@ -13,10 +13,10 @@ import numpy as np
 
 from segmenter.cli.pictures import Picture
 from segmenter.cli.record import Entry, Job, Record
+from segmenter.config import CONFIG_FILE, WEIGHTS_FILE
 from segmenter.export import save
 from segmenter.geo import Georeference, read_georeference
 from segmenter.image import read_image
-from segmenter.networks import CONFIG_FILE, WEIGHTS_FILE
 from segmenter.predict import Segmenter
 from segmenter.result import Segmentation
 

@@ -20,8 +20,8 @@ from segmenter.cli.batch import Batch, Outcome, Wanted
 from segmenter.cli.describe import describe, description_text, score_facts, score_text
 from segmenter.cli.pictures import find
 from segmenter.cli.record import SUMMARY, Record
+from segmenter.config import WeightsError
 from segmenter.image import ImageError
-from segmenter.networks import WeightsError
 from segmenter.predict import WEIGHTS, Segmenter
 from segmenter.scoring import ScoreError, read_true_mask, score
 from segmenter.tasks import TASKS, Task, get_task

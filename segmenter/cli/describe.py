@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from segmenter.networks import METRICS_FILE, WEIGHTS_FILE, count_parameters, load_network
+from segmenter.config import METRICS_FILE, WEIGHTS_FILE
+from segmenter.networks import count_parameters, load_network
 from segmenter.predict import WEIGHTS
 from segmenter.scoring import Score
 from segmenter.tasks import Task

@@ -1,0 +1,41 @@
+"""Run every benchmark, each in a process of its own, and rewrite docs/performance.md."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.measure import machine, parser
+
+REPORT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+BENCHMARKS = {
+    "network": "One network",
+    "rivals": "Against torchvision's networks",
+    "picture": "One large photograph",
+    "many": "Many pictures",
+    "memory": "Memory",
+    "cold_start": "Start",
+    "looking": "Looking at a result",
+    "cuda": "CUDA",
+}
+
+
+def main() -> None:
+    options = parser(__doc__).parse_args()
+    text = f"# Performance\n\nWritten by `python -m benchmarks`. Times are noisy, ratios less so.\n\n{machine()}.\n"
+    for name, title in BENCHMARKS.items():
+        passed = ["--quick"] * options.quick + (["--data", options.data] if options.data else [])
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{name}", *passed], check=True, stdout=subprocess.PIPE, text=True
+        )
+        said = (importlib.import_module(f"benchmarks.{name}").__doc__ or "").strip()
+        text += f"\n## {title}\n\n{said}\n\n{done.stdout.strip()}\n"
+        print(f"{title}\n{done.stdout}", flush=True)
+    if not options.quick:
+        REPORT.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Memory: the app after 1,000 requests over four tasks, and a picture of 10,000 x 10,000 pixels; time over pixels.
+
+Resident megabytes are those of the process, by the kernel's count.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import parser, table
+
+REQUESTS = 1000
+LARGE = """
+import resource, sys, time
+import numpy as np
+from segmenter import Segmenter
+side = int(sys.argv[1])
+segmenter = Segmenter.load("water", device="cpu", max_pixels=side * side)
+rng = np.random.default_rng(0)
+image = np.kron(rng.integers(0, 200, (side // 100 + 1, side // 100 + 1, 3), np.uint8), np.ones((100, 100, 1), np.uint8))
+image = np.ascontiguousarray(image[:side, :side])
+segmenter.predict(image[:512, :512])
+before = time.perf_counter()
+segmenter.predict(image)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(time.perf_counter() - before, peak - image.nbytes / 1e6)
+"""
+SERVING = """
+import sys, time
+from pathlib import Path
+import app
+from page import view
+from page.models import warm
+from segmenter.tasks import TASKS
+
+def resident():
+    return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmRSS"))
+
+app.build()
+warm()
+count, *pictures = sys.argv[1:]
+print(resident())
+for number in range(int(count)):
+    view.look(pictures[number % len(pictures)], list(TASKS)[number % 4])
+print(resident())
+"""
+
+
+def run(code: str, *arguments: str) -> list[float]:
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
+    return [float(word) for word in done.stdout.split()]
+
+
+def main(arguments: list[str] | None = None) -> str:
+    options = parser(__doc__).parse_args(arguments)
+    requests = 40 if options.quick else REQUESTS
+    from benchmarks.pictures import generated, jpeg
+
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = []
+        for number, size in enumerate([(375, 500), (256, 256), (480, 640), (720, 960), (1080, 1920)]):
+            pictures.append(str(Path(folder) / f"{number}.jpg"))
+            Path(pictures[-1]).write_bytes(jpeg(generated(*size, number)))
+        idle, busy = run(SERVING, str(requests), *pictures)
+    rows = [["the app, four models loaded", f"{idle:.0f}"], [f"after {requests} pictures", f"{busy:.0f}"]]
+    sides = (1000, 2000) if options.quick else (1000, 2000, 4000, 8000)
+    seconds = {}
+    for side in sides:
+        seconds[side], _ = run(LARGE, str(side))
+    if not options.quick:
+        before = time.perf_counter()
+        _, above = run(LARGE, "10000")
+        took = time.perf_counter() - before
+        rows.append([f"10,000 x 10,000 pixels of water ({took:.0f} s), peak above the picture", f"{above:.0f}"])
+    megapixels = np.array([side * side / 1e6 for side in sides])
+    measured = np.array([seconds[side] for side in sides])
+    slope = float(np.exp(np.mean(np.log(measured / megapixels))))
+    fit = [
+        [f"{size:g}", f"{took:.2f}", f"{took / size:.3f}", f"{100 * (took / (slope * size) - 1):+.0f}%"]
+        for size, took in zip(megapixels, measured, strict=True)
+    ]
+    return (
+        table(["process", "resident MB"], rows)
+        + "\n\nTime over pixels, water:\n\n"
+        + table(["megapixels", "s", "s for each megapixel", "from a line through zero"], fit)
+    )
+
+
+if __name__ == "__main__":
+    print(main())

@@ -1,0 +1,51 @@
+"""One 1920x1080 JPEG, from its bytes to a class for every pixel: where the time goes, for each model.
+
+The bar: all of ``Segmenter.predict`` takes at most 1.5 times the network's own time, plus decoding.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+import numpy as np
+
+from benchmarks.measure import parser, table, times
+from benchmarks.pictures import generated, jpeg
+from segmenter import Segmenter
+from segmenter.image import auto_contrast, fit, read_image
+from segmenter.tasks import TASKS
+from segmenter.tiling import tile_rows
+
+
+def main(arguments: list[str] | None = None) -> str:
+    options = parser(__doc__).parse_args(arguments)
+    data = jpeg(generated(1080, 1920))
+    image = read_image(data)
+    rows = []
+    for task in TASKS:
+        segmenter = Segmenter.load(task, device="cpu")
+        config, engine = segmenter.config, segmenter._engine
+        seen = auto_contrast(image) if config.auto_contrast else image
+        if config.input_policy == "tile":
+            windows = [window for line in tile_rows(seen, config.size, config.overlap) for window in line]
+        else:
+            windows = [fit(seen, config.size)[0]]
+        found = times(
+            {
+                "decode": lambda: read_image(data),
+                "network": lambda engine=engine, windows=windows: [engine.run([window]) for window in windows],
+                "all": lambda segmenter=segmenter: segmenter.predict(data),
+            },
+            rounds=2 if options.quick else (20 if len(windows) == 1 else 7),
+            warm=1,
+        )
+        decode, network, whole = (median(found[name]) for name in ("decode", "network", "all"))
+        share = median((np.array(found["all"]) - found["decode"]) / found["network"])
+        rows.append([task, str(len(windows)), f"{decode:.1f}", f"{network:.1f}", f"{whole:.1f}", f"{share:.2f}"])
+    return table(
+        ["model", "windows", "decoding ms", "network ms", "predict ms", "(predict - decoding) / network"], rows
+    )
+
+
+if __name__ == "__main__":
+    print(main())

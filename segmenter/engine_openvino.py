@@ -1,0 +1,181 @@
+"""OpenVINO as the engine on the CPU, and the cache of networks converted for it.
+
+The encoder runs in 32 bits, the decoder in 16 where the processor computes bfloat16: errors of the encoder grow on
+their way through forty layers, those of the decoder do not, and it has three quarters of the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+# OpenVINO tells its makers of every import through this package, unasked; without it, it does not.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+import openvino as ov  # noqa: E402
+
+from segmenter.config import CONFIG_FILE, WEIGHTS_FILE, Config, WeightsError  # noqa: E402
+from segmenter.threads import usable_cpus  # noqa: E402
+
+log = logging.getLogger(__name__)
+
+PARTS = ("encoder", "decoder")
+CHECKSUMS = "checksums"
+FORM = 1  # of what is converted; one more when ``segmenter.inference`` says something else
+MOST_CACHED = 16  # converted networks; the oldest go
+
+
+class OpenVinoEngine:
+    """See ``segmenter.engine.Engine``. ``folder`` holds a network that ``converted`` made."""
+
+    name, device, batch = "openvino", "cpu", 1
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        core = ov.Core()
+        settings = {"INFERENCE_NUM_THREADS": usable_cpus(), "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+        halves = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        precision = {"encoder": "f32", "decoder": "bf16" if halves else "f32"}
+        self._encoder, self._decoder = (
+            core.compile_model(
+                folder / f"{part}.xml", "CPU", {**settings, "INFERENCE_PRECISION_HINT": precision[part]}
+            ).create_infer_request()
+            for part in PARTS
+        )
+        self._describes = len(self._encoder.model_outputs) > 1
+        self._lock = Lock()  # one set of buffers, and all processors work on one window
+
+    def run(self, windows: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        found = []
+        for window in windows:
+            with self._lock:
+                description = self._encode(window)
+                for number in range(len(self._decoder.model_inputs)):
+                    feature = self._encoder.get_output_tensor(number + self._describes)
+                    self._decoder.set_input_tensor(number, feature)
+                self._decoder.infer()
+                found.append((self._decoder.get_output_tensor(0).data[0].copy(), description))
+        return found
+
+    def describe(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+        found = []
+        for window in windows:
+            with self._lock:
+                found.append(self._encode(window))
+        return found
+
+    def _encode(self, window: np.ndarray) -> np.ndarray:
+        """Run the encoder on a window (h, w, 3); its description (F,), of which there is none for F = 0."""
+        self._encoder.set_input_tensor(ov.Tensor(np.ascontiguousarray(window)[None]))
+        self._encoder.infer()
+        if not self._describes:
+            return np.zeros(0, np.float32)
+        description: np.ndarray = self._encoder.get_output_tensor(0).data[0].copy()
+        return description
+
+
+def cache_folder() -> Path:
+    """Where converted networks are kept: ``segmenter`` in the user's cache folder."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "segmenter" / "openvino"
+
+
+def converted(weights: Path, config: Config) -> Path:
+    """The folder of a network in OpenVINO's form, from the cache if it is whole there, else made.
+
+    It is found by the checksum of weights and config and by OpenVINO's version. WeightsError as in ``load_network``.
+    """
+    try:
+        files = [(weights / name).read_bytes() for name in (WEIGHTS_FILE, CONFIG_FILE)]
+    except OSError:
+        raise WeightsError(
+            f"{weights / WEIGHTS_FILE} is missing; restore it or run `python -m train.{config.task}`."
+        ) from None
+    key = hashlib.sha256(b"".join([*files, ov.__version__.encode(), bytes([FORM])])).hexdigest()[:24]
+    folder = cache_folder() / key
+    if is_whole(folder):
+        return folder
+    return convert(weights, folder)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a cached network is there and has the checksums it was written with."""
+    try:
+        return (folder / CHECKSUMS).read_text() == checksums(folder)
+    except OSError:
+        return False
+
+
+def checksums(folder: Path) -> str:
+    files = [folder / f"{part}{suffix}" for part in PARTS for suffix in (".xml", ".bin")]
+    return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
+
+
+def convert(weights: Path, folder: Path) -> Path:
+    """Convert a network into ``folder`` of the cache; another folder, kept until the process ends, where that
+    cannot be written."""
+    from segmenter.inference import Decoder, Encoder
+    from segmenter.networks import load_network
+
+    network, config = load_network(weights)
+    models = dict(zip(PARTS, to_openvino(Encoder(network, config), Decoder(network, config)), strict=True))
+    log.info("converting %s for OpenVINO", weights)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making-"))
+    except OSError:
+        made = _for_this_process()
+    for part, model in models.items():
+        ov.save_model(model, made / f"{part}.xml", compress_to_fp16=False)
+    (made / CHECKSUMS).write_text(checksums(made))
+    if made.parent != folder.parent:
+        return made
+    shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+    with suppress(OSError):  # another process was faster
+        made.rename(folder)
+    shutil.rmtree(made, ignore_errors=True)
+    tidy(folder.parent)
+    return folder
+
+
+def _for_this_process() -> Path:
+    import atexit
+
+    made = Path(tempfile.mkdtemp(prefix="segmenter-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
+def tidy(parent: Path) -> None:
+    """Keep the newest converted networks only."""
+    newest_first = sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in newest_first[MOST_CACHED:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def to_openvino(encoder: Any, decoder: Any) -> tuple[Any, Any]:
+    """The two parts as OpenVINO models for windows of any size."""
+    import torch
+
+    window = torch.zeros(1, 64, 96, 3, dtype=torch.uint8)
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch has deprecated the tracing that OpenVINO reads
+        features = encoder.eval()(window)[encoder.describes :]
+        first = ov.convert_model(encoder, example_input=window)
+        second = ov.convert_model(decoder.eval(), example_input=tuple(features))
+    first.reshape([1, -1, -1, 3])
+    second.reshape({number: [1, feature.shape[1], -1, -1] for number, feature in enumerate(features)})
+    return first, second
