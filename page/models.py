@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cache
 from threading import Lock
 
 from segmenter import TASKS, Segmenter, WeightsError
 from segmenter.suggest import Suggestion, suggest
 
-_LOADING = Lock()
+_LOADING = {task: Lock() for task in TASKS}  # one each: nobody waits for a model that another visitor asked for
 
 
 def segmenter_for(task: str) -> Segmenter:
     """The model of a task, shared by all visitors; raises as ``Segmenter.load`` does."""
-    with _LOADING:
+    with _LOADING.get(task, nullcontext()):
         return _load(task)
 
 

@@ -10,27 +10,22 @@ import hashlib
 import logging
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import numpy as np
 
-# OpenVINO tells its makers of every import through this package, unasked; without it, it does not.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-import openvino as ov  # noqa: E402
-
-from segmenter.config import CONFIG_FILE, WEIGHTS_FILE, Config, WeightsError  # noqa: E402
-from segmenter.threads import usable_cpus  # noqa: E402
+from segmenter.config import CONFIG_FILE, WEIGHTS_FILE, Config, WeightsError
+from segmenter.openvino_silent import PARTS, ov
+from segmenter.threads import usable_cpus
 
 log = logging.getLogger(__name__)
 
-PARTS = ("encoder", "decoder")
 CHECKSUMS = "checksums"
 FORM = 1  # of what is converted; one more when ``segmenter.inference`` says something else
 MOST_CACHED = 16  # converted networks; the oldest go
@@ -127,19 +122,13 @@ def checksums(folder: Path) -> str:
 def convert(weights: Path, folder: Path) -> Path:
     """Convert a network into ``folder`` of the cache; another folder, kept until the process ends, where that
     cannot be written."""
-    from segmenter.inference import Decoder, Encoder
-    from segmenter.networks import load_network
-
-    network, config = load_network(weights)
-    models = dict(zip(PARTS, to_openvino(Encoder(network, config), Decoder(network, config)), strict=True))
     log.info("converting %s for OpenVINO", weights)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making-"))
     except OSError:
         made = _for_this_process()
-    for part, model in models.items():
-        ov.save_model(model, made / f"{part}.xml", compress_to_fp16=False)
+    _write_parts(weights, made)
     (made / CHECKSUMS).write_text(checksums(made))
     if made.parent != folder.parent:
         return made
@@ -149,6 +138,25 @@ def convert(weights: Path, folder: Path) -> Path:
     shutil.rmtree(made, ignore_errors=True)
     tidy(folder.parent)
     return folder
+
+
+def _write_parts(weights: Path, folder: Path) -> None:
+    """Convert in a process of its own, unless PyTorch is here anyway: it would stay in memory for nothing."""
+    if sys.executable and not pytorch_is_here():
+        package = str(Path(__file__).resolve().parent.parent)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")])}
+        command = [sys.executable, "-m", "segmenter.convert", str(weights), str(folder)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return
+        log.warning("converting in a process of its own failed: %s", (done.stderr.strip() or "?").splitlines()[-1])
+    from segmenter.convert import write_parts
+
+    write_parts(weights, folder)
+
+
+def pytorch_is_here() -> bool:
+    return "torch" in sys.modules
 
 
 def _for_this_process() -> Path:
@@ -164,18 +172,3 @@ def tidy(parent: Path) -> None:
     newest_first = sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in newest_first[MOST_CACHED:]:
         shutil.rmtree(old, ignore_errors=True)
-
-
-def to_openvino(encoder: Any, decoder: Any) -> tuple[Any, Any]:
-    """The two parts as OpenVINO models for windows of any size."""
-    import torch
-
-    window = torch.zeros(1, 64, 96, 3, dtype=torch.uint8)
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch has deprecated the tracing that OpenVINO reads
-        features = encoder.eval()(window)[encoder.describes :]
-        first = ov.convert_model(encoder, example_input=window)
-        second = ov.convert_model(decoder.eval(), example_input=tuple(features))
-    first.reshape([1, -1, -1, 3])
-    second.reshape({number: [1, feature.shape[1], -1, -1] for number, feature in enumerate(features)})
-    return first, second

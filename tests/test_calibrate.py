@@ -143,9 +143,23 @@ def nuclei_config(config: Config, familiarity: Familiarity) -> Config:
 
 def test_drawn_pictures_are_pictures():
     pictures = list(calibrate.drawn())
-    assert len(pictures) == 28
-    assert {(picture.shape, picture.dtype) for picture in pictures} == {((256, 256, 3), np.dtype(np.uint8))}
-    assert len({picture.tobytes() for picture in pictures}) == 28
+    assert len(pictures) == 7 * 10
+    assert {(picture.shape, picture.dtype) for picture in pictures} == {
+        ((256, 256, 3), np.dtype(np.uint8)),
+        ((384, 512, 3), np.dtype(np.uint8)),
+    }
+    assert len({picture.tobytes() for picture in pictures}) == len(pictures)
+
+
+def test_disguises_change_what_a_picture_looks_like():
+    image = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
+    image[:45] //= 2
+    of = {name: calibrate.disguised(image, name) for name in calibrate.DISGUISES}
+    assert (of["grey"] == of["grey"][..., :1]).all() and of["grey"].shape == image.shape
+    assert set(np.unique(of["two tones"])) == {0, 255}
+    assert (of["negative"] == 255 - image).all()
+    assert of["detail"].shape == (256, 256, 3) and of["detail"].dtype == np.uint8
+    assert calibrate.disguised(image[:1, :1], "detail").shape == (256, 256, 3)
 
 
 def test_the_command_writes_the_config(root, trained, tmp_path, capsys):

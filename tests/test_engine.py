@@ -93,8 +93,11 @@ def test_a_failing_openvino_leaves_one_line_and_pytorch(folder, monkeypatch, cap
         load_engine(folder, "cpu", "openvino")
 
 
-def test_prediction_from_the_cache_needs_no_pytorch(folder):
-    load_engine(folder, "cpu")
+@pytest.mark.parametrize("cached", [True, False])
+def test_prediction_needs_no_pytorch_in_its_process(folder, cached):
+    """Not even to convert a network: that is done by a process of its own."""
+    if cached:
+        load_engine(folder, "cpu")
     code = (
         "import sys, pathlib, numpy as np\n"
         "from segmenter import Segmenter, engine_openvino\n"
@@ -105,6 +108,13 @@ def test_prediction_from_the_cache_needs_no_pytorch(folder):
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
+
+
+def test_where_no_process_can_be_begun_the_network_is_converted_here(folder, monkeypatch):
+    monkeypatch.setattr(engine_openvino, "pytorch_is_here", lambda: False)
+    monkeypatch.setattr(sys, "executable", "false")
+    _, config = load_network(folder)
+    assert is_whole(converted(folder, config))
 
 
 # ---------------------------------------------------------------- what they say

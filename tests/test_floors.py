@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Bottom to top. Files of one floor do not import each other.
 FLOORS = (
-    {"segmenter.tasks", "segmenter.files", "segmenter.threads"},
+    {"segmenter.tasks", "segmenter.files", "segmenter.openvino_silent", "segmenter.threads"},
     {
         "segmenter.config",
         "segmenter.contours",
@@ -23,7 +23,8 @@ FLOORS = (
     },
     {"segmenter.inference", "segmenter.networks", "segmenter.true_mask"},
     {"segmenter.result", "segmenter.scoring"},
-    {"segmenter.draw", "segmenter.engine_openvino", "segmenter.engine_torch", "segmenter.measure"},
+    {"segmenter.convert", "segmenter.draw", "segmenter.engine_torch", "segmenter.measure"},
+    {"segmenter.engine_openvino"},
     {"segmenter.engine"},
     {"segmenter.annotations", "segmenter.tables"},
     {"segmenter.export"},

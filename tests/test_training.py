@@ -11,15 +11,19 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from generated_data import write_all
+from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from segmenter import Segmenter
 from train import cars, nuclei, pets, water
-from train.data import DataError
+from train.check import fault_of
+from train.checkpoint import WholeCheckpoints
+from train.data import DataError, Example
 from train.fit import default_precision, main, start_network
 
 TRAININGS = {module.TRAINING.task.name: module.TRAINING for module in (pets, water, nuclei, cars)}
@@ -141,3 +145,44 @@ def test_mistakes_end_with_one_sentence(root, tmp_path, capsys):
             main(small(water.TRAINING), arguments(root, tmp_path, *more))
         assert caught.value.code == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_check_reads_everything_and_trains_nothing(root, tmp_path, capsys):
+    main(small(water.TRAINING), [*arguments(root, tmp_path / "out"), "--check"])
+    assert "train: " in capsys.readouterr().out and not (tmp_path / "out").exists()
+
+
+def test_check_names_every_file_at_fault(tmp_path, capsys):
+    root = write_all(tmp_path / "data")
+    first, second, third, *_ = cars.studio(root)
+    first.image.write_bytes(first.image.read_bytes()[:40])
+    masks = root / "cars" / "car-segmentation" / "masks"
+    Image.new("L", (7, 9)).save(masks / f"{second.name}.png")
+    (masks / f"{third.name}.png").unlink()
+    with pytest.raises(SystemExit):
+        main(small(cars.TRAINING), [*arguments(root, tmp_path / "out"), "--check"])
+    said = capsys.readouterr().err.split("error: ")[1]
+    assert said.count("\n") == 3
+    for example in (first, second, third):
+        assert str(example.image) in said
+    assert "but its mask is (9, 7)" in said and "No such file" in said
+
+
+def test_check_names_a_value_that_is_no_class(tmp_path):
+    example = Example("a", tmp_path / "a.png", lambda: np.full((4, 4), 7, np.uint8), "x")
+    Image.new("RGB", (4, 4)).save(example.image)
+    assert "holds the value 7, no class id below 3" in fault_of(example, lambda target: target, 3)
+    assert fault_of(example, lambda target: target * 0 + 255, 3) is None
+
+
+def test_a_checkpoint_takes_its_place_whole(tmp_path, monkeypatch):
+    path = tmp_path / "folder" / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"step": 1}, path)
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(DataError, match="last.ckpt cannot be written .No space left on device.; make room"):
+        WholeCheckpoints().save_checkpoint({"step": 2}, path)
+    assert torch.load(path) == {"step": 1} and [file.name for file in path.parent.iterdir()] == ["last.ckpt"]

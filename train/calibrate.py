@@ -13,8 +13,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from segmenter import Segmenter, WeightsError
 from segmenter import metrics as scores
 from segmenter.config import Config, Familiarity, save_config
 from segmenter.engine import Engine, load_engine
+from segmenter.image import read_image
 from segmenter.inference import class_probabilities, map_probabilities, normalise
 from segmenter.instances import label_objects
 from segmenter.networks import load_network
@@ -38,6 +40,7 @@ from train.fit import TrainingTask
 from train.recipe import Recipe
 from train.voc import voc_examples
 
+DISGUISES = ("grey", "two tones", "negative", "detail")
 PIXELS = 4000  # drawn from each validation picture to find the temperature
 OWN, OTHERS = 240, 120  # pictures of the task and of each other one that familiarity is learnt from
 SEED_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -116,9 +119,10 @@ def fit_familiarity(
 ) -> Familiarity | None:
     """Learn to tell pictures of the task from others; None where these or the network's features are missing.
 
-    Logistic regression between training pictures of the task and pictures of the other tasks, VOC's pictures
-    without what the task looks for, and drawn ones. The limit lies below what 98 of 100 validation pictures
-    have, by a quarter of the way from there to what 98 of 100 of the others stay under.
+    Logistic regression between training pictures of the task, in colour and in grey, and pictures of the other
+    tasks, VOC's pictures without what the task looks for, and drawn ones, all as they are and disguised. The limit
+    lies below what 98 of 100 validation pictures have, by a quarter of the way from there to what 98 of 100 of the
+    others stay under.
     """
     sources = {example.source for example in val}
     own = spread([e for e in training.examples(root, "train", recipe) if e.source in sources], OWN)
@@ -133,27 +137,55 @@ def fit_familiarity(
     except DataError as error:
         print(f"familiarity is not measured: {error}")
         return None
-    positive = descriptions(segmenter, own)
+    known = [read_image(example.image) for example in own]
+    positive = descriptions(segmenter, [*known, *map(grey, known[::4])])
     if positive.shape[1] == 0:
         return None
-    negative = np.concatenate([descriptions(segmenter, others), np.stack([segmenter.describe(i) for i in drawn()])])
+    strange = [*(read_image(example.image) for example in others), *drawn()]
+    negative = descriptions(segmenter, [*strange, *map(disguised, strange, cycle(DISGUISES))])
     weights, bias = logistic_regression(positive, negative)
-    usual = np.quantile(descriptions(segmenter, val) @ weights + bias, 0.02)
-    strange = np.quantile(negative @ weights + bias, 0.98)
-    limit = usual - 0.25 * max(0.0, usual - strange)
+    usual = np.quantile(descriptions(segmenter, [read_image(e.image) for e in val]) @ weights + bias, 0.02)
+    foreign = np.quantile(negative @ weights + bias, 0.98)
+    limit = usual - 0.25 * max(0.0, usual - foreign)
     return Familiarity(tuple(round(float(w), 5) for w in weights), round(float(bias - limit), 5))
 
 
-def descriptions(segmenter: Segmenter, examples: Sequence[Example]) -> np.ndarray:
-    return np.stack([segmenter.describe(example.image) for example in examples]).astype(np.float64)
+def descriptions(segmenter: Segmenter, images: Iterable[np.ndarray]) -> np.ndarray:
+    """Rows (N, F) float64."""
+    return np.stack([segmenter.describe(image) for image in images]).astype(np.float64)
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    """An image (H, W, 3) without its colours."""
+    return np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
+
+
+def disguised(image: np.ndarray, disguise: str) -> np.ndarray:
+    """An image (H, W, 3) by another look, which makes it no picture of any task: people also upload drawings, scans,
+    negatives and details."""
+    if disguise == "grey":
+        return grey(image)
+    if disguise == "two tones":
+        light = grey(image)
+        return np.where(light > light.mean(), 255, 0).astype(np.uint8)
+    if disguise == "negative":
+        return 255 - image
+    top, left = (3 * length // 8 for length in image.shape[:2])  # a detail, blurred by enlarging it
+    detail = Image.fromarray(image[top : -top or None, left : -left or None])
+    return np.asarray(detail.resize((256, 256), Image.Resampling.BICUBIC))
 
 
 def drawn() -> Iterator[np.ndarray]:
-    """Pictures of no task: flat colours, gradients, stripes, boards, noise and text, (256, 256, 3) uint8."""
+    """Pictures of no task: flat colours, gradients, stripes, boards, noise, shaded balls and text, of 256x256 to
+    384x512 pixels, (H, W, 3) uint8."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:256, :256] / 255
-    for size in (4, 9, 16, 33):
+    for size in (4, 6, 9, 12, 16, 24, 33):
         low, high = rng.integers(0, 256, (2, 3))
+        balls = np.zeros((256, 256))
+        for row, column, radius in rng.uniform((0, 0, 0.1), (1, 1, 0.5), (max(1, 40 // size), 3)):
+            height = 1 - ((y - row) ** 2 + (x - column) ** 2) / radius**2
+            balls = np.maximum(balls, height.clip(0) ** 0.5 * rng.uniform(0.7, 1, (256, 256)))
         for share in (
             np.full_like(x, 0.5),
             x * rng.random() + y * rng.random(),
@@ -161,13 +193,16 @@ def drawn() -> Iterator[np.ndarray]:
             (x * 256 // size + y * 256 // size) % 2,
             rng.random((256, 256)),
             np.kron(rng.random((256 // size + 1,) * 2), np.ones((size, size)))[:256, :256],
+            balls,
         ):
             yield (low + share.clip(0, 1)[..., None] * (high - low)).astype(np.uint8)
-        page = Image.new("RGB", (256, 256), tuple(high.tolist()))
-        for line in range(6, 250, size + 8):
-            letters = "".join(chr(code) for code in rng.integers(32, 127, 60))
-            ImageDraw.Draw(page).text((8, line), letters, tuple(low.tolist()), font_size=size + 6)
-        yield np.asarray(page)
+        yield (balls * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+        for paper, ink in ((high.tolist(), low.tolist()), ([230] * 3, [30] * 3)):
+            page = Image.new("RGB", (512, 384), tuple(paper))
+            for line in range(6, 380, size + 8):
+                letters = "".join(chr(code) for code in rng.integers(32, 127, 90))
+                ImageDraw.Draw(page).text((8, line), letters, tuple(ink), font_size=size + 6)
+            yield np.asarray(page)
 
 
 def logistic_regression(positive: np.ndarray, negative: np.ndarray, decay: float = 1e-3) -> tuple[np.ndarray, float]:

@@ -24,6 +24,8 @@ from segmenter.networks import build_network, count_parameters, load_encoder, lo
 from segmenter.tasks import Task
 from train import report
 from train.augment import training_transform, validation_transform
+from train.check import check
+from train.checkpoint import WholeCheckpoints
 from train.data import DataError, EpochShuffle, Example, Examples, collate, data_root
 from train.module import SegmentationModule
 from train.recipe import Recipe
@@ -90,6 +92,7 @@ def parse(training: TrainingTask, arguments: Sequence[str] | None) -> argparse.N
     parser.add_argument("--start", type=Path, help="folder of trained weights to go on from, instead of the encoder's")
     parser.add_argument("--out", type=Path, help="folder for weights and reports (default: runs/TASK-RECIPE)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
+    parser.add_argument("--check", action="store_true", help="read the whole dataset, name what is wrong, and stop")
     parser.add_argument("--download", action="store_true", help="fetch the dataset first where that needs no login")
     return parser.parse_args(arguments)
 
@@ -113,6 +116,10 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
         if not training.downloads:
             raise DataError(f"{name} cannot be downloaded without a login; {training.task.sources[0].url} has it.")
         fetch(training, root)
+    if options.check:
+        recipe = training.recipes[options.recipe]
+        check(training.examples, training.splits, recipe, root, training.class_ids, len(training.task.classes))
+        return out
     if not train_recipe(training, options.recipe, options.start, root, out, options):
         return out
     from train.calibrate import calibrate
@@ -261,6 +268,7 @@ def fit(
         precision=options.precision or default_precision(options.device),
         max_epochs=recipe.epochs,
         callbacks=callbacks,
+        plugins=[WholeCheckpoints()],
         logger=TensorBoardLogger(out / "tensorboard", name="", version=""),
         num_sanity_val_steps=0,
         log_every_n_steps=1,

@@ -28,7 +28,7 @@ RECIPES = {
             "encoder_name": "mobilenet_v2",
             "decoder_channels": [128, 64, 48, 32, 16],
         },
-        size=256,
+        size=512,
         overlap=64,
         crop=224,
         scale=(0.5, 2.5),

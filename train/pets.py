@@ -38,7 +38,7 @@ BASE = Recipe(
 RECIPES = {
     "base": BASE,
     # Then at more pixels, for the narrow border.
-    "default": replace(BASE, start="base", size=352, crop=256, learning_rate=1e-3, epochs=6),
+    "default": replace(BASE, start="base", size=352, crop=256, learning_rate=1e-3, epochs=4),
     # Two Keras U-Nets from scratch; this one is the larger, 34,513,475 parameters.
     "ancestor": Recipe(
         network={"_model_class": "ClassicUNet", "filters": [64, 128, 256, 512, 1024], "dropout": 0.3},

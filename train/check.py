@@ -1,0 +1,58 @@
+"""Read a whole dataset before hours are spent on it: `python -m train.TASK --check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from segmenter.threads import usable_cpus
+from train.data import IGNORE, DataError, Example
+from train.recipe import Recipe
+
+MOST_NAMED = 20
+
+Listing = Callable[[Path, str, Recipe], list[Example]]
+
+
+def check(
+    examples: Listing,
+    splits: tuple[str, ...],
+    recipe: Recipe,
+    root: Path,
+    class_ids: Callable[[np.ndarray], np.ndarray],
+    classes: int,
+) -> None:
+    """Read every picture and mask of ``splits`` once and say how many there are.
+
+    ``class_ids`` turns what an example reads into ids below ``classes`` or 255. DataError names the files that are
+    missing, damaged, of unlike size or that hold another value: the first 20 of them, and how many there are.
+    """
+    faults: list[str] = []
+    for split in splits:
+        found = list({example.image: example for example in examples(root, split, recipe)}.values())
+        with ThreadPoolExecutor(usable_cpus()) as pool:
+            work = pool.map(partial(fault_of, class_ids=class_ids, classes=classes), found)
+            split_faults = [fault for fault in tqdm(work, split, len(found), unit=" pictures") if fault]
+        print(f"{split}: {len(found)} pictures, {len(split_faults)} at fault", flush=True)
+        faults += split_faults
+    if faults:
+        more = f"\nand {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
+        raise DataError("\n".join(dict.fromkeys(faults[:MOST_NAMED])) + more)
+
+
+def fault_of(example: Example, class_ids: Callable[[np.ndarray], np.ndarray], classes: int) -> str | None:
+    """What is wrong with an example, naming its file; None where nothing is."""
+    try:
+        _, target = example.read()
+    except DataError as error:
+        return str(error)
+    values = np.unique(class_ids(target))
+    strange = values[(values >= classes) & (values != IGNORE)]
+    if len(strange):
+        return f"the mask of {example.image} holds the value {strange[0]}, no class id below {classes}; replace it."
+    return None

@@ -1,0 +1,33 @@
+"""Checkpoints that are whole or not there."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from segmenter.files import write_whole
+from train.data import DataError
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lightning writes a checkpoint over the last one; here it is written beside it first, then takes its place."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
+        """Write ``checkpoint`` to ``path``. DataError where the disk is full or cannot be written."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(Path(path), buffer.getvalue())
+        except OSError as error:
+            raise DataError(
+                f"the checkpoint {path} cannot be written ({error.strerror or error}); make room and run again with "
+                "--resume, or give another folder with --out."
+            ) from error
