@@ -6,19 +6,28 @@ say otherwise. Hugging Face Spaces starts it as it is.
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
+from contextlib import suppress
 from importlib.util import find_spec
 from threading import Thread
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
+from starlette.routing import Route
 
-from page import api, batch_tab, models_tab, score_tab, segment_tab, words
+from page import api, batch_tab, log, models_tab, score_tab, segment_tab, words, workspace
+from page.guard import Guard
+from page.health import health
 from page.models import warm
-from page.segment_tab import SESSION_SECONDS
 from page.style import css, script, theme
 
-SESSIONS = 50  # results held at once, each up to about 70 MB
-MAX_FILE_SIZE = "512mb"  # 50 megapixels of 16-bit RGB are 300 MB
+SESSIONS = 50  # results held at once, each up to about 35 MB
+QUEUE = 100  # events that wait; who comes later is told that the page is busy
+M_ARENA_MAX = -8  # of malloc.h
+MAX_FILE_SIZE = "400mb"  # what segmenter.image reads at most; 50 megapixels of 16-bit RGB are 300 MB
 
 # One network at a time, in the order of asking: each uses all cores. A picture that comes while
 # another is read waits for it rather than being dropped.
@@ -29,7 +38,9 @@ NETWORK: dict[str, Any] = {**ENDPOINT, "trigger_mode": "always_last", "api_visib
 def build() -> gr.Blocks:
     """Lay the tabs out and connect them to their handlers."""
     with gr.Blocks(
-        title="Segmenter", analytics_enabled=False, delete_cache=(SESSION_SECONDS, 2 * SESSION_SECONDS)
+        title="Segmenter",
+        analytics_enabled=False,
+        delete_cache=(workspace.SWEEP_SECONDS, workspace.KEEP_SECONDS),
     ) as blocks:
         gr.HTML(words.HEADER, elem_id="header", apply_default_css=False)
         with gr.Tabs(elem_id="tabs"):
@@ -42,16 +53,34 @@ def build() -> gr.Blocks:
             with gr.Tab("Models", id="models") as models:
                 models_tab.build(models, NETWORK)
         api.add_endpoints(ENDPOINT)
-    return blocks
+    return blocks.queue(max_size=QUEUE, api_open=False)
 
 
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")  # which Gradio's queue tabulates at every event
+workspace.begin()  # before the first temporary file
 demo = build()
 
 
+def server_name() -> str:
+    """Where to listen: on this machine only, unless the operator or Spaces wants otherwise."""
+    return os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
+
+
+def share_heaps() -> None:
+    """Let all threads share two heaps where the system has glibc: with one for each, what 40 threads once needed is
+    held for ever."""
+    with suppress(AttributeError, OSError, TypeError):  # another system
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+
+
 def main() -> None:
-    """Serve the page; the models load while it opens."""
-    Thread(target=warm, daemon=True).start()
+    """Serve the page; the models load when it is open, so that nothing delays that."""
+    log.start()
+    share_heaps()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: tidy up, then end
+    Thread(target=workspace.keep_clean, daemon=True).start()
     demo.launch(
+        server_name=server_name(),
         theme=theme(),
         css=css(),
         js=script(),
@@ -59,8 +88,16 @@ def main() -> None:
         max_file_size=MAX_FILE_SIZE,
         state_session_capacity=SESSIONS,
         ssr_mode=False,
+        show_error=False,
+        run_history=False,
+        enable_monitoring=False,
         mcp_server=find_spec("mcp") is not None,
+        app_kwargs={"middleware": [Middleware(Guard)], "routes": [Route("/health", health)]},
+        prevent_thread_lock=True,
+        _frontend=False,  # or Gradio looks at the page itself, and ends the program where that takes 3 s
     )
+    Thread(target=warm, daemon=True).start()
+    demo.block_thread()
 
 
 if __name__ == "__main__":

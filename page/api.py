@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from page import batch, downloads, words
+from page.log import logged, note
 from page.models import segmenter_for, suggest_for
 from page.pictures import folder, save
 from page.view import View, look
@@ -33,6 +35,7 @@ def refusals() -> Iterator[None]:
         raise gr.Error(words.complaint(error), print_exception=False) from error
 
 
+@logged("segment")
 def segment(
     task: str, picture: GradioFile | None, formats: Sequence[str] = (), pixel_size: float | None = None
 ) -> tuple[str, str, list[words.Row], dict[str, Any], list[str]]:
@@ -72,6 +75,7 @@ def segment(
         )
 
 
+@logged("segment_batch")
 def segment_batch(task: str, pictures: Sequence[GradioFile] | None) -> tuple[str, list[dict[str, Any]]]:
     """Segment many pictures; a broken one does not keep the others.
 
@@ -87,8 +91,12 @@ def segment_batch(task: str, pictures: Sequence[GradioFile] | None) -> tuple[str
     with refusals():
         segmenter_for(task)  # missing weights are no fault of the first picture
         found = batch.entries(uploads(pictures))
+        note(task=task, pictures=len(found))
         target = folder() / f"segmented-{task}.zip"
-        rows = list(batch.run(found, known, target, lambda: False))
+        rows = list(batch.run(found, known, target, is_abandoned))
+        if is_abandoned():
+            target.unlink()
+            note(outcome="cancelled")
     return str(target), [
         {
             "picture": row.name,
@@ -101,6 +109,7 @@ def segment_batch(task: str, pictures: Sequence[GradioFile] | None) -> tuple[str
     ]
 
 
+@logged("score")
 def score(task: str, picture: GradioFile | None, true_mask: GradioFile | None) -> tuple[dict[str, Any], str]:
     """Compare what a model finds in a picture with the truth.
 
@@ -117,12 +126,14 @@ def score(task: str, picture: GradioFile | None, true_mask: GradioFile | None) -
     image, truth = _path(picture, "picture"), _path(true_mask, "true mask")
     with refusals():
         result = segmenter_for(task).predict(image)
+        note(task=task, size=result.class_ids.shape)
         true_ids = read_true_mask(truth, known, result.class_ids.shape, _name(picture or {}))
         found = compare(result.class_ids, true_ids, known)
         drawn = error_picture(result.image, error_map(result.class_ids, true_ids))
     return _report(found), save(drawn, f"{safe_stem(image.stem)}-{task}-errors.png")
 
 
+@logged("suggest")
 def suggest(picture: GradioFile | None) -> dict[str, Any]:
     """Say which model fits a picture.
 
@@ -140,7 +151,7 @@ def suggest(picture: GradioFile | None) -> dict[str, Any]:
 
 
 def add_endpoints(settings: Mapping[str, Any]) -> None:
-    """Give the open Blocks the endpoints; ``settings`` are those of every event that runs a network."""
+    """Give the open Blocks the endpoints; ``settings`` are those of every event that runs a network once."""
 
     def task() -> gr.Radio:
         return gr.Radio(list(TASKS), label="Task", visible=False)
@@ -165,7 +176,15 @@ def add_endpoints(settings: Mapping[str, Any]) -> None:
         (suggest, [file("Picture")], [record("Suggestion")]),
     )  # fmt: skip
     for function, inputs, outputs in endpoints:
-        gr.on([], function, inputs, outputs, preprocess=False, api_name=function.__name__, **settings)
+        lane = batch.LANE if function is segment_batch else settings
+        gr.on([], function, inputs, outputs, preprocess=False, api_name=function.__name__, **lane)
+
+
+def is_abandoned() -> bool:
+    """Whether whoever asked for the event under way has gone; outside of an event nobody can."""
+    blocks, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+    event = blocks._queue.event_ids_to_events.get(event_id) if blocks and event_id else None
+    return event is not None and not event.alive
 
 
 def _task(name: str) -> Task:

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from PIL import Image
 
@@ -16,13 +17,19 @@ from page.words import complaint, sentence
 from segmenter import ImageError, Segmentation
 from segmenter.draw import shrink
 from segmenter.export import TABLE_ENCODING, mask_image, overlay_image, safe_cell, safe_stem
+from segmenter.image import MAX_BYTES as MAX_FILE_BYTES
 from segmenter.image import SUFFIXES
 from segmenter.measure import objects
 from segmenter.tasks import Task
 
 MAX_PICTURES = 1000
 MAX_BYTES = 2_000_000_000  # of all members of zips, unpacked
+MAX_ENTRIES = 20_000  # files of all kinds in one zip: a list of them takes ten times the memory that it has there
 THUMBNAIL_SIDE = 160  # pixels, shown at half of it
+
+# Batches go beside single pictures, which need not wait for them, and two at once, so that a long one keeps no
+# short one waiting.
+LANE: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 2}
 
 
 class BatchError(ValueError):
@@ -44,6 +51,11 @@ class Entry:
             raise ImageError(self.problem)
         if self.member is None:
             return self.path.read_bytes()
+        if self.member.file_size > MAX_FILE_BYTES:
+            raise ImageError(
+                f"{self.name!r} has {self.member.file_size / 1e6:.0f} MB when unpacked, "
+                f"the limit is {MAX_FILE_BYTES / 1e6:g}; make it smaller."
+            )
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return archive.read(self.member)  # at most the size it declares, which ``entries`` has summed
@@ -80,6 +92,10 @@ def entries(files: Sequence[tuple[str, str | Path]]) -> list[Entry]:
             found.append(Entry(name, Path(path)))
             continue
         try:
+            if _count_entries(Path(path)) > MAX_ENTRIES:
+                problem = f"{name!r} holds more than {MAX_ENTRIES:,} files, the limit; pack them into several zips."
+                found.append(Entry(name, Path(path), problem=problem))
+                continue
             with zipfile.ZipFile(path) as archive:
                 members = [info for info in archive.infolist() if _is_picture(info)]
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
@@ -100,6 +116,16 @@ def entries(files: Sequence[tuple[str, str | Path]]) -> list[Entry]:
     return found
 
 
+def _count_entries(path: Path) -> int:
+    """How many files a zip lists, by the marks before each in its directory, of which no list is made."""
+    count, tail = 0, b""
+    with path.open("rb") as file:
+        while chunk := file.read(1_000_000):
+            count += (tail + chunk).count(b"PK\1\2")
+            tail = chunk[-3:]
+    return count
+
+
 def _is_picture(info: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(info.filename)
     hidden = any(part.startswith((".", "__MACOSX")) and part not in (".", "..") for part in path.parts)
@@ -109,27 +135,35 @@ def _is_picture(info: zipfile.ZipInfo) -> bool:
 def run(pictures: Sequence[Entry], task: Task, target: Path, cancelled: Callable[[], bool]) -> Iterator[Row]:
     """Segment pictures one by one into the zip ``target``; yields a row for each as soon as it is done.
 
-    The zip holds a mask and an overlay per picture, by unlike names, and the table ``stats.csv``, and is whole
-    when the iterator ends, whether all pictures were read or ``cancelled`` came true between two of them.
+    The zip holds a mask and an overlay per picture, by unlike names, and the table ``stats.csv``. It is there, and
+    whole, when the iterator ends, whether all pictures were read or ``cancelled`` came true between two of them.
     """
     rows: list[Row] = []
     stems: set[str] = set()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for entry in pictures:
-            if cancelled():
-                break
-            try:
-                result = segmenter_for(task.name).predict(entry.read())
-            except (ImageError, MemoryError, OSError) as error:
-                said = complaint(error).replace("The upload", repr(PurePosixPath(entry.name).name))
-                rows.append(Row(entry.name, said))
-            else:
-                stem = _unlike(safe_stem(PurePosixPath(entry.name).stem), stems)
-                _write(archive, f"{stem}-{task.name}-mask.png", mask_image(result))
-                _write(archive, f"{stem}-{task.name}-overlay.png", overlay_image(result))
-                rows.append(_row(entry.name, result))
-            yield rows[-1]
-        archive.writestr("stats.csv", table(rows, task).encode(TABLE_ENCODING))
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+            for entry in pictures:
+                if cancelled():
+                    break
+                rows.append(_segment(entry, task, archive, stems))
+                yield rows[-1]
+            archive.writestr("stats.csv", table(rows, task).encode(TABLE_ENCODING))
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _segment(entry: Entry, task: Task, archive: zipfile.ZipFile, stems: set[str]) -> Row:
+    """Write the results of one picture; what cannot be is told in its row."""
+    try:
+        result = segmenter_for(task.name).predict(entry.read())
+        stem = _unlike(safe_stem(PurePosixPath(entry.name).stem), stems)
+        _write(archive, f"{stem}-{task.name}-mask.png", mask_image(result))
+        _write(archive, f"{stem}-{task.name}-overlay.png", overlay_image(result))
+        return _row(entry.name, result)
+    except (ImageError, MemoryError, OSError) as error:
+        return Row(entry.name, complaint(error).replace("The upload", repr(PurePosixPath(entry.name).name)))
 
 
 def _unlike(stem: str, taken: set[str]) -> str:

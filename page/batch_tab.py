@@ -14,6 +14,7 @@ import gradio as gr
 from page import batch, words
 from page.api import GradioFile, uploads
 from page.charts import STACK_ICON
+from page.log import request
 from page.models import segmenter_for
 from page.parts import model_strip
 from page.pictures import data_uri, folder
@@ -61,6 +62,12 @@ def on_start(task: str, files: Sequence[GradioFile] | None, job: Event) -> Itera
     except (batch.BatchError, WeightsError) as error:
         yield _idle(words.problem(words.complaint(error)))
         return
+    with request("batch") as facts:
+        facts.update(task=task, pictures=len(found))
+        yield from _steps(task, found, job)
+
+
+def _steps(task: str, found: Sequence[batch.Entry], job: Event) -> Iterator[Progress]:
     target = folder() / f"segmented-{task}.zip"
     rows: list[tuple[batch.Row, str]] = []
     started = shown = time.monotonic()
@@ -137,7 +144,7 @@ def _item(row: batch.Row, uri: str) -> str:
 
 
 def build() -> None:
-    """Lay the tab out. One batch runs at a time; single pictures need not wait for it."""
+    """Lay the tab out."""
     job = gr.State(None, time_to_live=24 * 3600)
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=2, min_width=300):
@@ -159,7 +166,7 @@ def build() -> None:
         [task, files, job],
         list(Progress(stage, progress, rows, start, cancel, file)),
         preprocess=False,
-        concurrency_id="batch",
+        **batch.LANE,
         **quiet,
     )
     cancel.click(on_cancel, job, progress, queue=False, **quiet)

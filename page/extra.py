@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from page.examples import Example, examples
+from segmenter.files import write_whole
 
 TIMEOUT = 8  # seconds without an answer
 MAX_BYTES = 5_000_000
@@ -108,9 +109,7 @@ def _get(extra: Extra, read: Callable[[str], bytes]) -> Path | None:
         if not _matches(data, extra):
             return None
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(data)
-        part.replace(path)
+        write_whole(path, data)
     except OSError:  # no network, no answer in time, no place in the cache
         return None
     return path

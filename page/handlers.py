@@ -10,6 +10,7 @@ import gradio as gr
 
 from page import charts, downloads, words
 from page.extra import all_examples, fetch
+from page.log import logged, note
 from page.models import suggest_for
 from page.pictures import STYLES, Look, draw, lowest, save
 from page.view import View, look, point
@@ -98,7 +99,8 @@ def on_task(task: str, source: str | None, *looks: Any) -> Page:
 
 def on_example(event: gr.EventData, *looks: Any) -> Page:
     """An example was clicked; the event carries its ``index``."""
-    example = all_examples()[int(event.index)]
+    known = all_examples()
+    example = known[int(event.index) % len(known)]
     page = _run(example.task, example.path, Look(*looks))._replace(task=example.task)
     return page if page.view is None else page._replace(picture=_preview(page.view))
 
@@ -109,6 +111,7 @@ def on_more() -> tuple[str, Any]:
     return words.gallery(all_examples()), gr.update(visible=False)
 
 
+@logged("suggest")
 def on_suggest(source: str | None, task: str) -> str:
     """The task that fits the picture, as HTML."""
     if source is None:
@@ -125,22 +128,26 @@ def on_take(event: gr.EventData, source: str | None, *looks: Any) -> Page:
     return on_task(task, source, *looks)._replace(task=task)
 
 
+@logged("look")
 def on_look(view: View | None, *looks: Any) -> Drawn:
     """The way of looking changed; the network does not run."""
     return _drawn(_held(view), Look(*looks))
 
 
+@logged("point")
 def on_point(event: gr.SelectData, view: View | None, pixel_size: float | None) -> str:
     """The picture was clicked."""
     view = _held(view)
     return words.said_of(point(view, event.index), pixel_size, view.shown.task)
 
 
+@logged("measure")
 def on_pixel_size(view: View | None, pixel_size: float | None) -> Measured:
     """Another size of a pixel was given: areas follow."""
     return Measured(gr.skip(), gr.skip(), gr.skip()) if view is None else _measured(view, pixel_size)
 
 
+@logged("download")
 def on_download(name: str, view: View | None, pixel_size: float | None) -> str:
     """One of ``downloads.BUTTONS`` was pressed: the path of its file."""
     try:
@@ -155,13 +162,16 @@ def _held(view: View | None) -> View:
     return view
 
 
+@logged("predict")
 def _run(task: str, path: str, looks: Look) -> Page:
     """Predict one picture; a bad one becomes a sentence in the place of the result."""
     try:
         view = look(path, task)
     except ImageError as error:
+        note(outcome="refused")
         return _without(task, words.problem(words.complaint(error)))
     except (WeightsError, MemoryError) as error:
+        note(outcome="refused")
         return _without(task, words.problem(words.complaint(error)))._replace(picture=gr.skip(), source=path)
     names = TASKS[task].class_names[1:]
     drawn = _drawn(view, looks._replace(classes=names, one=names[0]))

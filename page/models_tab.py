@@ -15,12 +15,13 @@ from PIL import Image, ImageOps
 from page import words
 from page.diagram import architecture
 from page.examples import examples
+from page.log import logged
 from page.models import segmenter_for
 from page.parts import model_strip
 from page.pictures import data_uri
 from segmenter import TASKS, WeightsError
+from segmenter.config import CONFIG_FILE, METRICS_FILE
 from segmenter.export import overlay_image
-from segmenter.networks import CONFIG_FILE, METRICS_FILE
 from segmenter.predict import WEIGHTS
 
 SHEET_WH = (360, 260)  # of each picture on the sheet
@@ -88,6 +89,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+@logged("sheet")
 def on_sheet(task: str) -> str:
     """The sheet of a model, or why there is none."""
     try:

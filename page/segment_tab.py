@@ -12,7 +12,7 @@ from page.examples import examples
 from page.pictures import MODES, STYLES
 from segmenter import TASKS
 
-SESSION_SECONDS = 3600  # how long a session's result is held; its files twice as long
+SESSION_SECONDS = 3600  # how long a result is held, as its files are
 FIRST_TASK = next(iter(TASKS))
 
 CLICK_EXAMPLE = """

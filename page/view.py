@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from page.log import note
 from page.models import segmenter_for
 from segmenter import ClassStats, Segmentation
 from segmenter.draw import shrink
 from segmenter.image import pick_nearest, read_image
 from segmenter.measure import ObjectStats, objects
 
-DISPLAY_SIDE = 2000  # pixels: sharp on dense screens, and it bounds what a session holds to about 70 MB
+DISPLAY_SIDE = 1600  # pixels: sharp on dense screens, and it bounds what a session holds to about 35 MB
 
 
 class Kept:
@@ -65,16 +66,20 @@ class View:
 def look(path: str, task: str) -> View:
     """Run a task's model on a picture file. Raises ImageError, WeightsError, or ValueError for an unknown task."""
     segmenter = segmenter_for(task)
+    note(task=task)
     started = time.perf_counter()
     result = segmenter.predict(path)
     seconds = time.perf_counter() - started
+    note(size=result.class_ids.shape)
     shown = shrink(result, DISPLAY_SIDE)
-    counts = result.task.has_objects
+    labels = result.instances() if result.task.has_objects else None
+    if labels is not None and shown is not result:
+        labels = pick_nearest(labels, *shown.class_ids.shape)
     return View(
         shown=shown,
-        labels=pick_nearest(result.instances(), *shown.class_ids.shape) if counts else None,
+        labels=labels,
         stats=result.stats(),
-        objects=objects(result) if counts else None,
+        objects=None if labels is None else objects(result),
         size=result.class_ids.shape,
         seconds=seconds,
         path=path,

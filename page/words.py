@@ -197,9 +197,11 @@ def problem(message: str) -> str:
 
 def complaint(error: Exception) -> str:
     """What an error says, as a sentence of its own."""
-    message = "the picture is too large for this machine's memory; make it smaller."
-    if not isinstance(error, MemoryError):
-        message = str(error)
+    message = str(error)
+    if isinstance(error, MemoryError):
+        message = "the picture is too large for this machine's memory; make it smaller."
+    elif isinstance(error, OSError):  # its own text names the server's folders
+        message = f"a file cannot be read or written ({error.strerror}); try again."
     return message[:1].upper() + message[1:]
 
 

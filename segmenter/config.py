@@ -11,7 +11,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from segmenter.tasks import InputPolicy
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 METRICS_FILE = "metrics.json"
+MOST = 10_000  # beyond any sensible value of a config
 
 
 class WeightsError(ValueError):
@@ -111,8 +112,36 @@ def load_config(folder: str | os.PathLike[str]) -> Config:
         if fields.get("familiarity") is not None:
             found = fields["familiarity"]
             fields["familiarity"] = Familiarity(tuple(found["weights"]), found["bias"])
-        return Config(network=document, **fields)
+        config = Config(network=document, **fields)
     except (AttributeError, KeyError, TypeError):
         raise WeightsError(
             f"{path} lacks the fields of this project under '_segmenter'; restore it or train again."
         ) from None
+    wrong = impossible(config)
+    if wrong is not None:
+        raise WeightsError(f"{path} says {wrong} is {getattr(config, wrong)!r}; restore it or train again.")
+    return config
+
+
+def impossible(config: Config) -> str | None:
+    """The first field whose value no model can have, None where there is none."""
+
+    def numbers(values: Any, count: int, above: float) -> bool:
+        return isinstance(values, tuple) and len(values) == count and all(number(value, above) for value in values)
+
+    def number(value: Any, above: float, kind: tuple[type, ...] = (int, float)) -> bool:
+        return isinstance(value, kind) and not isinstance(value, bool) and above < value < MOST
+
+    possible = {
+        "input_policy": config.input_policy in get_args(InputPolicy),
+        "size": number(config.size, 0, (int,)) and config.size % 32 == 0,
+        "overlap": number(config.overlap, -1, (int,)) and config.overlap < MOST,
+        "network_classes": isinstance(config.network_classes, tuple)
+        and all(number(owner, -1, (int,)) and owner < len(config.classes) for owner in config.network_classes),
+        "mean": numbers(config.mean, 3, -MOST),
+        "std": numbers(config.std, 3, 0),
+        "temperature": number(config.temperature, 0),
+        "seed_threshold": number(config.seed_threshold, -1),
+        "min_object": number(config.min_object, -1, (int,)),
+    }
+    return next((name for name, holds in possible.items() if not holds), None)

@@ -54,11 +54,15 @@ def read_georeference(path: str | os.PathLike[str]) -> Georeference | None:
 
 
 def _tiff_tags(path: str | os.PathLike[str]) -> dict[int, object]:
-    """Code -> value of the tags of a TIFF's first page; empty for any other file."""
+    """Those of the tags above that a TIFF's first page has, and the value of its orientation; empty for any other
+    file. Other values are not read: a hostile one would fill the memory."""
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as tiff:
-            return {tag.code: tag.value for tag in tiff.pages[0].tags}
+            codes = [tag.code for tag in tiff.pages[0].tags]
+            orientation = tiff.pages[0].tags.get(ORIENTATION)
+            found: dict[int, object] = {code: None for code in codes if code in GEOTIFF_TAGS}
+            return found if orientation is None else found | {ORIENTATION: orientation.value}
     except Exception:  # no TIFF, or a damaged one: the reader of pictures says what is wrong with it
         return {}

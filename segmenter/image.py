@@ -75,7 +75,7 @@ def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         try:
-            data = _read_file(path)
+            data = read_file(path)
         except ImageError:
             raise
         except (OSError, ValueError) as error:
@@ -87,7 +87,7 @@ def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     )
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """The bytes of a file; OSError as in ``Path.read_bytes``. What has no end, or ends too late, is not begun."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):

@@ -13,7 +13,7 @@ from typing import Any, Union
 import numpy as np
 from PIL import Image
 
-from segmenter.image import FORMATS
+from segmenter.image import FORMATS, ImageError, read_file
 from segmenter.metrics import IGNORE
 from segmenter.tasks import Task
 
@@ -47,7 +47,9 @@ def read_true_mask(source: MaskSource, task: Task, shape: tuple[int, int], image
         path = Path(source)
         name = repr(path.name)
         try:
-            data = path.read_bytes()
+            data = read_file(path)
+        except ImageError as error:
+            raise ScoreError(str(error)) from error
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise ScoreError(f"{name} cannot be read ({reason}); give the path of {KINDS}.") from error

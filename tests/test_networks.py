@@ -430,3 +430,21 @@ def test_the_pixels_stay_in_their_places():
     assert probabilities.sum(1).flatten().tolist() == pytest.approx([1] * 40)
     assert probabilities[1, :, 2, 3].tolist() == pytest.approx([1, 0], abs=1e-6)
     assert probabilities[0, :, 2, 3].tolist() == pytest.approx([1 / 3, 2 / 3])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("size", "64"), ("size", 65), ("size", 0), ("size", True), ("size", 10**9), ("overlap", -1), ("overlap", None),
+        ("mean", [0.5, 0.5]), ("std", [0.5, 0, 0.5]), ("temperature", 0), ("temperature", "warm"),
+        ("input_policy", "guess"), ("network_classes", [0, 1, 9]), ("network_classes", 3), ("min_object", -3),
+        ("seed_threshold", []),
+    ],
+)  # fmt: skip
+def test_a_config_that_no_model_can_have(saved, refusal, field, value):
+    path = saved / "config.json"
+    document = json.loads(path.read_text())
+    document["_segmenter"][field] = value
+    path.write_text(json.dumps(document))
+    with refusal(WeightsError, f"config.json says {field} is", "restore it or train again"):
+        load_config(saved)

@@ -208,11 +208,11 @@ def test_a_large_picture_is_shown_smaller_and_kept_whole(
 ) -> None:
     Image.new("RGB", (4000, 1000), "white").save(tmp_path / "wide.png")
     shown = handlers.on_upload(given(tmp_path / "wide.png"), task, *LOOKS)
-    assert Image.open(shown.result["value"]).size == (2000, 500)
+    assert Image.open(shown.result["value"]).size == (1600, 400)
     assert shown.view.stats[1].pixels == 1_000_000
     mask = Image.open(handlers.on_download("mask", shown.view, None))
     assert mask.size == (4000, 1000) and np.asarray(mask).sum() == 1_000_000
-    assert handlers.on_point(SimpleNamespace(index=[1999, 124]), shown.view, None).count("object 1") == (
+    assert handlers.on_point(SimpleNamespace(index=[1599, 99]), shown.view, None).count("object 1") == (
         task == "nuclei"
     )
     assert fakes[task].calls == 1

@@ -1,0 +1,79 @@
+"""Mutated pictures and weights raise nothing but the project's own errors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segmenter import ImageError, WeightsError
+from segmenter.config import CONFIG_FILE, WEIGHTS_FILE, Config, load_config
+from segmenter.image import read_image
+from segmenter.networks import build_network, load_network, save_network
+
+from .corpus import KINDS, assert_sentence, content
+from .mutate import mutants
+
+pytestmark = pytest.mark.robustness
+
+FEW, MANY = 300, 10_000
+amounts = pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+
+
+@amounts
+def test_pictures(count: int) -> None:
+    """Of every kind whose file is small, good and bad."""
+    files = [data for kind in KINDS if not kind.heavy and 0 < len(data := content(kind)) < 20_000]
+    read = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the decoders, about what they find
+        for number, data in enumerate(mutants(files, count)):
+            try:
+                image = read_image(data)
+            except ImageError as error:
+                assert_sentence(str(error))
+            except Exception as error:
+                pytest.fail(f"mutant {number} raised {type(error).__name__}: {error}")
+            else:
+                assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
+                read += 1
+    assert 0.05 * count < read < 0.95 * count  # the mutants are neither all good nor all bad
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of a tiny network."""
+    folder = tmp_path_factory.mktemp("weights")
+    network = {"_model_class": "ClassicUNet", "classes": 2, "filters": [4, 8]}
+    config = Config("cars", network, ("background", "car"), (0, 1), "fit", 32)
+    save_network(build_network(network), replace(config), folder)
+    load_network(folder)
+    return folder
+
+
+def refused(weights: Path, name: str, count: int) -> Iterator[Exception]:
+    """The errors of loading with mutants of one of the files in the place of it."""
+    good = (weights / name).read_bytes()
+    try:
+        for data in mutants([good], count):
+            (weights / name).write_bytes(data)
+            try:
+                load_config(weights) if name == CONFIG_FILE else load_network(weights)
+            except Exception as error:
+                yield error
+    finally:
+        (weights / name).write_bytes(good)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, CONFIG_FILE])
+@amounts
+def test_weights(weights: Path, name: str, count: int) -> None:
+    errors = list(refused(weights, name, count // 5))
+    assert len(errors) > count // 20
+    for error in errors:
+        assert type(error) is WeightsError, f"{type(error).__name__}: {error}"
+        assert "\n" not in str(error) and str(error).endswith(".")
