@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,12 @@ class GeoError(ValueError):
 class Georeference:
     """Pixels to map coordinates: x' = a x + b y + c and y' = d x + e y + f with ``transform`` (a, b, c, d, e, f),
     where (0, 0) is the upper left corner of the first pixel. ``crs`` is a name such as "EPSG:32633" or a WKT, None
-    where the file tells none."""
+    where the file tells none. ``metres`` is the side of a pixel, or of a square as large as one, None where the map
+    is in degrees or in nothing known."""
 
     transform: tuple[float, float, float, float, float, float]
     crs: str | None
+    metres: float | None = None
 
 
 def read_georeference(path: str | os.PathLike[str]) -> Georeference | None:
@@ -50,7 +53,9 @@ def read_georeference(path: str | os.PathLike[str]) -> Georeference | None:
         raise GeoError(f"{name} is a GeoTIFF that rasterio cannot read; save it again from a map program.") from error
     if transform.is_identity:
         return None
-    return Georeference(tuple(transform)[:6], crs.to_string() if crs else None)
+    side = math.sqrt(abs(transform.determinant))
+    metres = side * crs.linear_units_factor[1] if crs and crs.is_projected else None
+    return Georeference(tuple(transform)[:6], crs.to_string() if crs else None, metres)
 
 
 def _tiff_tags(path: str | os.PathLike[str]) -> dict[int, object]:

@@ -24,8 +24,25 @@ def write(path, bands=3, dtype="uint8", **options):
 def test_georeference(tmp_path, transform):
     """Scale and tie point make up the first, a matrix the second."""
     path = write(tmp_path / "lake.tif", transform=Affine(*transform), crs="EPSG:32633")
-    assert read_georeference(path) == Georeference(transform, "EPSG:32633")
-    assert read_georeference(str(path)) == Georeference(transform, "EPSG:32633")
+    found = read_georeference(path)
+    assert (found.transform, found.crs) == (transform, "EPSG:32633")
+    assert read_georeference(str(path)) == found
+
+
+@pytest.mark.parametrize(
+    ("transform", "crs", "metres"),
+    [
+        ((20, 0, 500000, 0, -20, 4600000), "EPSG:32633", 20),
+        ((0, 20, 500000, -20, 0, 4600000), "EPSG:32633", 20),  # turned by a quarter
+        ((40, 0, 500000, 0, -10, 4600000), "EPSG:32633", 20),  # as large as a square of 20 m
+        ((100, 0, 2000000, 0, -100, 700000), "EPSG:2263", 100 * 1200 / 3937),  # US survey feet
+        ((0.001, 0, 12, 0, -0.001, 48), "EPSG:4326", None),
+        ((20, 0, 500000, 0, -20, 4600000), None, None),
+    ],
+)
+def test_the_side_of_a_pixel(tmp_path, transform, crs, metres):
+    found = read_georeference(write(tmp_path / "lake.tif", transform=Affine(*transform), crs=crs))
+    assert found.metres == (None if metres is None else pytest.approx(metres))
 
 
 def test_many_deep_bands_in_a_big_tiff(tmp_path):

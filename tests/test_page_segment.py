@@ -281,3 +281,15 @@ def test_a_model_loads_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sorted(loaded) == sorted(TASKS)
     finally:
         models._load.cache_clear()
+
+
+def test_a_geotiff_tells_the_size_of_its_pixels(tmp_path: Path, fakes: dict[str, FakeSegmenter]) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    path = tmp_path / "lake.tif"
+    transform = rasterio.transform.Affine(20, 0, 500000, 0, -20, 4600000)
+    with rasterio.open(
+        path, "w", driver="GTiff", width=30, height=20, count=3, dtype="uint8", crs="EPSG:32633", transform=transform
+    ) as file:
+        file.write(np.zeros((3, 20, 30), np.uint8))
+    assert handlers.on_upload({"path": str(path)}, "water", *LOOKS).pixel_size["value"] == 20
+    assert handlers.on_upload({"path": str(path)}, "nuclei", *LOOKS).pixel_size["value"] is None

@@ -186,3 +186,24 @@ def test_a_checkpoint_takes_its_place_whole(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="last.ckpt cannot be written .No space left on device.; make room"):
         WholeCheckpoints().save_checkpoint({"step": 2}, path)
     assert torch.load(path) == {"step": 1} and [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_a_recipe_that_starts_from_another_trains_that_first(root, tmp_path, capsys):
+    training = small(cars.TRAINING, epochs=1)
+    main(training, arguments(root, tmp_path / "whole"))
+    said = capsys.readouterr().out
+    assert said.index("cars, recipe base") < said.index("cars, recipe default")
+    first = tmp_path / "whole" / "base"
+    assert (first / "model.safetensors").is_file()
+    main(training, [*arguments(root, tmp_path / "second"), "--start", str(first)])
+    assert "recipe base" not in capsys.readouterr().out and not (tmp_path / "second" / "base").exists()
+    whole, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "second"))
+    assert all(torch.equal(whole[key], second[key]) for key in whole)
+
+
+def test_weights_of_another_network_are_no_start(root, tmp_path, capsys):
+    main(small(water.TRAINING, epochs=1), arguments(root, tmp_path / "first"))
+    other = small(water.TRAINING, network={**TINY, "filters": [4, 4]})
+    with pytest.raises(SystemExit):
+        main(other, [*arguments(root, tmp_path / "second"), "--start", str(tmp_path / "first")])
+    assert "first holds the network {'_model_class': 'ClassicUNet', 'filters': [4, 8]" in capsys.readouterr().err

@@ -9,7 +9,6 @@ file's stem parts test, val and train.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,25 +22,21 @@ from train.recipe import Recipe
 
 BLACK = 8  # the brightest channel of a black pixel, JPEG noise included
 
-BASE = Recipe(
-    network={
-        "_model_class": "Unet",
-        "encoder_name": "mobilenet_v2",
-        "decoder_channels": [128, 64, 48, 32, 16],
-    },
-    size=256,
-    overlap=64,
-    crop=192,
-    scale=(0.4, 1.5),
-    augment="satellite",
-    epochs=12,
-    batch=16,
-)
-
 RECIPES = {
-    "base": BASE,
-    # Then with more of each picture in sight.
-    "default": replace(BASE, start="base", crop=256, learning_rate=1e-3, epochs=6),
+    "default": Recipe(
+        network={
+            "_model_class": "Unet",
+            "encoder_name": "mobilenet_v2",
+            "decoder_channels": [128, 64, 48, 32, 16],
+        },
+        size=256,
+        overlap=64,
+        crop=192,
+        scale=(0.4, 1.5),
+        augment="satellite",
+        epochs=12,
+        batch=16,
+    ),
     # Classic U-Net with three output maps there (8,639,811 parameters), two here.
     "ancestor": Recipe(
         network={"_model_class": "ClassicUNet", "filters": [32, 64, 128, 256, 512], "head_filters": [32]},
