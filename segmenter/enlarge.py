@@ -18,8 +18,8 @@ def enlarge(values: np.ndarray, height: int, width: int) -> Iterator[tuple[int, 
         yield 0, values
         return
     left, right, share = _neighbours(values.shape[2], width)
-    wide = values[:, :, left]
-    wide += (values[:, :, right] - wide) * share
+    wide = np.take(values, left, axis=2)  # contiguous, unlike values[:, :, left]
+    wide += (np.take(values, right, axis=2) - wide) * share
     above, below, share = _neighbours(values.shape[1], height)
     rows_per_strip = max(1, STRIP_PIXELS // width)
     strips = np.empty((2, len(values), min(rows_per_strip, height), width), np.float32)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,12 @@ pytest_plugins = ["page_fakes"]
 # ---------------------------------------------------------------- the guard
 
 
+def run(coroutine):
+    """Its result, from a thread of its own: a browser test before may have left an event loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Answer with what was sent; fail where that is "fail"."""
     body = await Request(scope, receive).body()
@@ -43,7 +50,7 @@ def ask(method: str, path: str, app: Any = None, **options: Any) -> httpx.Respon
         async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
             return await client.request(method, path, **options)
 
-    return asyncio.run(once())
+    return run(once())
 
 
 def test_a_call_goes_through_unchanged() -> None:
@@ -132,7 +139,7 @@ def test_a_websocket_is_closed() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(guard.Guard(echo)({"type": "websocket", "path": "/"}, None, send))
+    run(guard.Guard(echo)({"type": "websocket", "path": "/"}, None, send))
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 

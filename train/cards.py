@@ -181,7 +181,16 @@ def reproduction(config: Config) -> str:
     training = importlib.import_module(f"train.{config.task}").TRAINING
     command = f"`python -m train.{config.task} --data DIR`"
     if json.loads(json.dumps(asdict(training.recipes["default"]))) == asdict(Recipe(**config.recipe)):
-        return f"{command} trains by this recipe."
+        first = config.recipe.get("start")
+        before = f", after its recipe `{first}`, whose minutes are not counted here" if first else ""
+        mixed = config.metrics.get("mixed")
+        if mixed:
+            return (
+                f"{command} trains by this recipe{before}. Three quarters of each weight are of such a run, one of "
+                f"{mixed}: the mean holds better on other laboratories' pictures "
+                "([the experiments](../../docs/experiments.md))."
+            )
+        return f"{command} trains by this recipe{before}."
     return (
         f"These weights were made by an earlier recipe, which stands below; {command} trains by today's, which "
         "[the experiments](../../docs/experiments.md) compare with it."

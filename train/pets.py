@@ -9,7 +9,6 @@ are learnt from too, the band where Oxford has its border ignored.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from segmenter.tasks import PETS
@@ -21,24 +20,20 @@ from train.voc import CAT, DOG, voc_examples
 
 TRIMAP = lookup({1: 1, 2: 0, 3: 2}, default=255)
 
-BASE = Recipe(
-    network={
-        "_model_class": "Unet",
-        "encoder_name": "mobilenet_v2",
-        "decoder_channels": [128, 64, 48, 32, 16],
-    },
-    size=288,
-    crop=192,
-    scale=(0.5, 1.15),
-    augment="photo",
-    epochs=18,
-    batch=16,
-)
-
 RECIPES = {
-    "base": BASE,
-    # Then at more pixels, for the narrow border.
-    "default": replace(BASE, start="base", size=352, crop=256, learning_rate=1e-3, epochs=4),
+    "default": Recipe(
+        network={
+            "_model_class": "Unet",
+            "encoder_name": "mobilenet_v2",
+            "decoder_channels": [128, 64, 48, 32, 16],
+        },
+        size=256,
+        crop=192,
+        scale=(0.5625, 1.29375),
+        augment="photo",
+        epochs=18,
+        batch=16,
+    ),
     # Two Keras U-Nets from scratch; this one is the larger, 34,513,475 parameters.
     "ancestor": Recipe(
         network={"_model_class": "ClassicUNet", "filters": [64, 128, 256, 512, 1024], "dropout": 0.3},
