@@ -10,7 +10,7 @@ from torch import nn
 from segmenter import Segmenter
 from segmenter.config import Familiarity
 from segmenter.engine_torch import TorchEngine
-from segmenter.suggest import Suggestion, middle, suggest
+from segmenter.suggest import SURE, Suggestion, middle, suggest
 from segmenter.tasks import TASKS
 
 
@@ -66,11 +66,14 @@ def test_the_best_of_its_kind_is_suggested(segmenters, colour, task):
 def test_none_fits(segmenters):
     found = suggest(plain(128, 128, 128), segmenters)
     assert found.task is None and "None of the models" in found.reason
+    # A dark red: log-odds between 0 and what is sure
+    unsure = suggest(plain(45, 0, 0), segmenters)
+    assert 0 < unsure.familiarity["pets"] < SURE and unsure.task is None
     assert suggest(plain(0, 0, 0), {"cars": segmenters["cars"]}) == Suggestion(None, {})
 
 
 def test_others_that_fit_are_named():
-    found = Suggestion("pets", {"pets": 3.0, "cars": 1.0, "water": -2.0})
+    found = Suggestion("pets", {"pets": 3.0, "cars": 2.0, "water": 1.0})
     assert found.reason == "It looks like the pictures that the pets model was trained on; cars would fit too."
 
 
