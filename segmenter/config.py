@@ -129,19 +129,20 @@ def impossible(config: Config) -> str | None:
     def numbers(values: Any, count: int, above: float) -> bool:
         return isinstance(values, tuple) and len(values) == count and all(number(value, above) for value in values)
 
-    def number(value: Any, above: float, kind: tuple[type, ...] = (int, float)) -> bool:
-        return isinstance(value, kind) and not isinstance(value, bool) and above < value < MOST
+    def number(value: Any, above: float, whole: bool = False) -> bool:
+        right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        return right and bool(above < value < MOST)
 
     possible = {
         "input_policy": config.input_policy in get_args(InputPolicy),
-        "size": number(config.size, 0, (int,)) and config.size % 32 == 0,
-        "overlap": number(config.overlap, -1, (int,)) and config.overlap < MOST,
+        "size": number(config.size, 0, whole=True) and config.size % 32 == 0,
+        "overlap": number(config.overlap, -1, whole=True) and config.overlap < MOST,
         "network_classes": isinstance(config.network_classes, tuple)
-        and all(number(owner, -1, (int,)) and owner < len(config.classes) for owner in config.network_classes),
+        and all(number(owner, -1, whole=True) and owner < len(config.classes) for owner in config.network_classes),
         "mean": numbers(config.mean, 3, -MOST),
         "std": numbers(config.std, 3, 0),
         "temperature": number(config.temperature, 0),
         "seed_threshold": number(config.seed_threshold, -1),
-        "min_object": number(config.min_object, -1, (int,)),
+        "min_object": number(config.min_object, -1, whole=True),
     }
     return next((name for name, holds in possible.items() if not holds), None)
