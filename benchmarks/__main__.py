@@ -14,11 +14,11 @@ BENCHMARKS = {
     "network": "One network",
     "rivals": "Against torchvision's networks",
     "picture": "One large photograph",
-    "many": "Many pictures",
-    "memory": "Memory",
-    "cold_start": "Start",
     "looking": "Looking at a result",
+    "cold_start": "Start",
+    "many": "Many pictures",
     "cuda": "CUDA",
+    "memory": "Memory",
 }
 
 
@@ -33,8 +33,8 @@ def main() -> None:
         said = (importlib.import_module(f"benchmarks.{name}").__doc__ or "").strip()
         text += f"\n## {title}\n\n{said}\n\n{done.stdout.strip()}\n"
         print(f"{title}\n{done.stdout}", flush=True)
-    if not options.quick:
-        REPORT.write_text(text, encoding="utf-8")
+        if not options.quick:
+            REPORT.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ FIRST_MASK = """
 import sys, time
 from gradio_client import Client, handle_file
 client = Client(sys.argv[1], verbose=False)
-client.predict(handle_file(sys.argv[2]), "pets", api_name="/segment")
+client.predict("pets", handle_file(sys.argv[2]), api_name="/segment")
 """
 
 

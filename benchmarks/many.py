@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import tempfile
 import time
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 from benchmarks.measure import parser, table
 from benchmarks.pictures import generated, jpeg
 from segmenter import Segmenter
-from segmenter.cli import main as segment
+from segmenter.cli.commands import main as segment
 from segmenter.export import save
 
 SIZES = ((375, 500), (500, 333), (480, 640), (720, 960), (256, 256), (1080, 1920))
@@ -33,14 +35,19 @@ def main(arguments: list[str] | None = None) -> str:
         for number, file in enumerate(files):
             file.write_bytes(jpeg(generated(*SIZES[number % len(SIZES)], number)))
         Segmenter.load(TASK).predict(files[0])
+        command = ["predict", TASK, str(source), "--out", str(targets[1]), "--format", "mask,overlay"]
         seconds = []
         for program in (
             lambda: loop(files, targets[0]),
-            lambda: segment(["predict", TASK, str(source), "--out", str(targets[1]), "--quiet"]),
+            lambda: segment(command),
         ):
             before = time.perf_counter()
-            program()
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                program()
             seconds.append(time.perf_counter() - before)
+        masks = [len(list(target.glob("*-mask.png"))) for target in targets]
+    if masks != [count, count]:
+        raise SystemExit(f"of {count} pictures {masks} masks were written; the times mean nothing.")
     rows = [
         [name, f"{took:.1f}", f"{count / took:.1f}", f"{seconds[0] / took:.2f}"]
         for name, took in zip(("predict and save in a loop", "python -m segmenter predict"), seconds, strict=True)

@@ -17,10 +17,12 @@ LIBRARIES = ("torch", "torchvision", "segmentation-models-pytorch", "openvino", 
 
 
 def times(programs: Mapping[str, Callable[[], object]], rounds: int = 20, warm: int = 3) -> dict[str, list[float]]:
-    """Milliseconds of each program in each round. They take turns, so that a busy moment meets all of them."""
+    """Milliseconds of each program in each round. They take turns, so that a busy moment meets all of them; each runs
+    once before it is timed, while the threads of the one before come to rest."""
     found: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(warm + rounds):
         for name, program in programs.items():
+            program()
             before = time.perf_counter()
             program()
             if turn >= warm:

@@ -19,7 +19,7 @@ from segmenter.tasks import TASKS
 from segmenter.threads import usable_cpus
 
 SIZES = (256, 512)
-PICTURES = 20
+PICTURES = 10
 
 
 def speed(quick: bool) -> str:
@@ -38,7 +38,7 @@ def speed(quick: bool) -> str:
         programs = {"smp, eager PyTorch": eager}
         for name, engine in engines.items():
             programs[f"engine {name}"] = lambda engine=engine, window=window: engine.run([window])
-        found = times(programs, rounds=5 if quick else 40)
+        found = times(programs, rounds=5 if quick else 20)
         for name, milliseconds in found.items():
             cells = row(name, milliseconds, found["smp, eager PyTorch"])
             rows.append([f"{size}x{size}", *cells])
