@@ -73,7 +73,7 @@ def test_none_fits(segmenters):
 
 
 def test_others_that_fit_are_named():
-    found = Suggestion("pets", {"pets": 3.0, "cars": 2.0, "water": 1.0})
+    found = Suggestion("pets", {"pets": 3.0, "cars": 2.0, "water": 0.5})
     assert found.reason == "It looks like the pictures that the pets model was trained on; cars would fit too."
 
 
