@@ -6,8 +6,6 @@ The addresses are fixed here and each holds one commit. Where there is no networ
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from page.examples import Example, examples
-from segmenter.files import write_whole
+from segmenter.files import user_cache, write_whole
 
 TIMEOUT = 8  # seconds without an answer
 MAX_BYTES = 5_000_000
@@ -89,14 +87,8 @@ def fetch(read: Callable[[str], bytes] | None = None) -> None:
 
 
 def cache_folder() -> Path:
-    """Where the operating system wants programs to keep what can be fetched again."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "segmenter" / "examples"
+    """Where the fetched pictures are kept."""
+    return user_cache() / "examples"
 
 
 def _get(extra: Extra, read: Callable[[str], bytes]) -> Path | None:

@@ -123,6 +123,14 @@ def load_config(folder: str | os.PathLike[str]) -> Config:
     return config
 
 
+def find_weights(folder: str | os.PathLike[str], config: Config) -> Path:
+    """The file of a folder's weights; WeightsError with the way out where it is missing."""
+    path = Path(folder) / WEIGHTS_FILE
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing; restore it or run `python -m train.{config.task}`.")
+    return path
+
+
 def impossible(config: Config) -> str | None:
     """The first field whose value no model can have, None where there is none."""
 

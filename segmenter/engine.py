@@ -57,7 +57,7 @@ def load_engine(folder: str | os.PathLike[str], device: str = "auto", engine: st
         try:
             from segmenter.engine_openvino import OpenVinoEngine, converted
 
-            return OpenVinoEngine(converted(Path(folder), config), config), config
+            return OpenVinoEngine(converted(Path(folder), config)), config
         except (ImportError, OSError, RuntimeError) as error:
             if engine == "openvino":
                 raise

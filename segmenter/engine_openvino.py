@@ -7,6 +7,7 @@ their way through forty layers, those of the decoder do not, and it has three qu
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -20,7 +21,8 @@ from threading import Lock
 
 import numpy as np
 
-from segmenter.config import CONFIG_FILE, WEIGHTS_FILE, Config, WeightsError
+from segmenter.config import Config, find_weights
+from segmenter.files import user_cache
 from segmenter.openvino_silent import PARTS, ov
 from segmenter.threads import usable_cpus
 
@@ -36,7 +38,7 @@ class OpenVinoEngine:
 
     name, device, batch = "openvino", "cpu", 1
 
-    def __init__(self, folder: Path, config: Config) -> None:
+    def __init__(self, folder: Path) -> None:
         core = ov.Core()
         settings = {"INFERENCE_NUM_THREADS": usable_cpus(), "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
         halves = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -80,26 +82,19 @@ class OpenVinoEngine:
 
 
 def cache_folder() -> Path:
-    """Where converted networks are kept: ``segmenter`` in the user's cache folder."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "segmenter" / "openvino"
+    """Where converted networks are kept."""
+    return user_cache() / "openvino"
 
 
 def converted(weights: Path, config: Config) -> Path:
     """The folder of a network in OpenVINO's form, from the cache if it is whole there, else made.
 
-    It is found by the checksum of weights and config and by OpenVINO's version. WeightsError as in ``load_network``.
+    It is found by the checksum of the weights, of what the config has to do with them and by OpenVINO's version.
+    WeightsError as in ``load_network``.
     """
-    try:
-        files = [(weights / name).read_bytes() for name in (WEIGHTS_FILE, CONFIG_FILE)]
-    except OSError:
-        raise WeightsError(
-            f"{weights / WEIGHTS_FILE} is missing; restore it or run `python -m train.{config.task}`."
-        ) from None
-    key = hashlib.sha256(b"".join([*files, ov.__version__.encode(), bytes([FORM])])).hexdigest()[:24]
+    parts = (config.network, config.network_classes, config.classes, config.mean, config.std, config.temperature)
+    known = json.dumps([*parts, ov.__version__, FORM])
+    key = hashlib.sha256(find_weights(weights, config).read_bytes() + known.encode()).hexdigest()[:24]
     folder = cache_folder() / key
     if is_whole(folder):
         return folder

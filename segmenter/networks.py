@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from segmenter.config import CONFIG_FILE, WEIGHTS_FILE, Config, WeightsError, load_config, save_config
+from segmenter.config import CONFIG_FILE, WEIGHTS_FILE, Config, WeightsError, find_weights, load_config, save_config
 from segmenter.files import write_whole
 
 
@@ -176,9 +176,7 @@ def load_network(folder: str | os.PathLike[str]) -> tuple[nn.Module, Config]:
     Reads local files only and never unpickles. WeightsError names what does not fit.
     """
     config = load_config(folder)
-    path = Path(folder) / WEIGHTS_FILE
-    if not path.is_file():
-        raise WeightsError(f"{path} is missing; restore it or run `python -m train.{config.task}`.")
+    path = find_weights(folder, config)
     try:
         state = load_file(path)
     except (SafetensorError, OSError, ValueError):

@@ -112,7 +112,7 @@ class Segmenter:
 
     def describe(self, image: ImageSource) -> np.ndarray:
         """What the encoder sees in a picture, float32 (F,), by which ``familiarity`` is judged (see
-        ``WithDescription``). ImageError as in ``predict``."""
+        ``segmenter.inference.Encoder``). ImageError as in ``predict``."""
         prepared = self._prepare(read_image(image, self.max_pixels))
         if prepared.window is not None:
             return self._engine.describe([prepared.window])[0]
@@ -142,6 +142,8 @@ class Segmenter:
     def _values(self, windows: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """What the engine says of windows, averaged over the mirrored ones where that is asked for."""
         found = self._engine.run(windows)
+        if not self._flips:
+            return found
         for axes in self._flips:
             again = self._engine.run([np.flip(window, axes) for window in windows])
             for (values, _), (mirrored, _) in zip(found, again, strict=True):

@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from conftest import ColourNetwork, make_config
 
 from segmenter import Segmenter, WeightsError, engine, engine_openvino
+from segmenter.config import load_config
 from segmenter.engine import choose_device, load_engine
 from segmenter.engine_openvino import converted, is_whole
 from segmenter.engine_torch import TorchEngine
@@ -197,8 +199,14 @@ def test_other_weights_and_another_config_are_other_entries(folder):
     (folder / "config.json").write_text(
         (folder / "config.json").read_text().replace('"temperature": 1.0', '"temperature": 2.0')
     )
-    third = converted(folder, config)
+    third = converted(folder, load_config(folder))
     assert len({first, second, third}) == 3 and all(map(is_whole, (first, second, third)))
+
+
+def test_what_is_no_part_of_the_network_makes_no_other_entry(folder):
+    _, config = load_network(folder)
+    other = replace(config, seed_threshold=0.3, min_object=99, metrics={"minutes": 1})
+    assert converted(folder, config) == converted(folder, other)
 
 
 @pytest.mark.parametrize("name", ["encoder.bin", "decoder.bin", "decoder.xml", "checksums"])

@@ -144,7 +144,7 @@ def fit_familiarity(
     strange = [*(read_image(example.image) for example in others), *drawn()]
     negative = descriptions(segmenter, [*strange, *map(disguised, strange, cycle(DISGUISES))])
     weights, bias = logistic_regression(positive, negative)
-    usual = np.quantile(descriptions(segmenter, [read_image(e.image) for e in val]) @ weights + bias, 0.02)
+    usual = np.quantile(descriptions(segmenter, (read_image(e.image) for e in val)) @ weights + bias, 0.02)
     foreign = np.quantile(negative @ weights + bias, 0.98)
     limit = usual - 0.25 * max(0.0, usual - foreign)
     return Familiarity(tuple(round(float(w), 5) for w in weights), round(float(bias - limit), 5))

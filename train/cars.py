@@ -17,18 +17,14 @@ from segmenter.tasks import CARS
 from train import download
 from train.data import Example, binary, counted_split, lookup, mapped, require, split_of
 from train.fit import TrainingTask, main
-from train.recipe import Recipe
+from train.recipe import UNET, Recipe
 from train.voc import CAR, voc_examples
 
 CAMVID = lookup({8: 1, 11: 255})
 STUDIO = lookup({0: 0}, default=1)
 
 BASE = Recipe(
-    network={
-        "_model_class": "Unet",
-        "encoder_name": "mobilenet_v2",
-        "decoder_channels": [128, 64, 48, 32, 16],
-    },
+    network=UNET,
     size=384,
     crop=256,
     scale=(0.5, 1.4),

@@ -19,15 +19,11 @@ from train import download
 from train.augment import BRIGHT
 from train.data import DataError, Example, read_grey, require, split_of
 from train.fit import TrainingTask, main
-from train.recipe import Recipe
+from train.recipe import UNET, Recipe
 
 RECIPES = {
     "default": Recipe(
-        network={
-            "_model_class": "Unet",
-            "encoder_name": "mobilenet_v2",
-            "decoder_channels": [128, 64, 48, 32, 16],
-        },
+        network=UNET,
         size=512,
         overlap=64,
         crop=224,

@@ -15,18 +15,14 @@ from segmenter.tasks import PETS
 from train import download
 from train.data import Example, fold, lookup, mapped, require
 from train.fit import TrainingTask, main
-from train.recipe import Recipe
+from train.recipe import UNET, Recipe
 from train.voc import CAT, DOG, voc_examples
 
 TRIMAP = lookup({1: 1, 2: 0, 3: 2}, default=255)
 
 RECIPES = {
     "default": Recipe(
-        network={
-            "_model_class": "Unet",
-            "encoder_name": "mobilenet_v2",
-            "decoder_channels": [128, 64, 48, 32, 16],
-        },
+        network=UNET,
         size=256,
         crop=192,
         scale=(0.5625, 1.29375),

@@ -18,17 +18,13 @@ from segmenter.image import read_image
 from segmenter.tasks import WATER
 from train.data import IGNORE, Example, counted_split, read_binary, require, split_of
 from train.fit import TrainingTask, main
-from train.recipe import Recipe
+from train.recipe import UNET, Recipe
 
 BLACK = 8  # the brightest channel of a black pixel, JPEG noise included
 
 RECIPES = {
     "default": Recipe(
-        network={
-            "_model_class": "Unet",
-            "encoder_name": "mobilenet_v2",
-            "decoder_channels": [128, 64, 48, 32, 16],
-        },
+        network=UNET,
         size=256,
         overlap=64,
         crop=192,
