@@ -54,10 +54,11 @@ class Config:
     (tile) in pixels, ``overlap`` that of the tiles; ``auto_contrast`` says whether the network sees each
     picture with its contrast stretched.
 
-    Chosen on validation pictures after training: ``temperature`` divides the logits so that confidence
-    is calibrated; an object's seed is where the core's probability is above ``seed_threshold``, and
-    objects of fewer than ``min_object`` pixels do not count; ``familiarity`` knows pictures of the
-    model's kind, None where it was not measured.
+    Chosen on validation pictures after training: ``temperature`` divides the logits and ``offsets``,
+    one per class or none at all, are then added to them, so that confidence is calibrated; an object's
+    seed is where the core's probability is above ``seed_threshold``, and objects of fewer than
+    ``min_object`` pixels do not count; ``familiarity`` knows pictures of the model's kind, None where
+    it was not measured.
     """
 
     task: str
@@ -71,6 +72,7 @@ class Config:
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     temperature: float = 1.0
+    offsets: tuple[float, ...] = ()
     seed_threshold: float = 0.5
     min_object: int = 10
     familiarity: Familiarity | None = None
@@ -150,6 +152,7 @@ def impossible(config: Config) -> str | None:
         "mean": numbers(config.mean, 3, -MOST),
         "std": numbers(config.std, 3, 0),
         "temperature": number(config.temperature, 0),
+        "offsets": config.offsets == () or numbers(config.offsets, len(config.classes), -MOST),
         "seed_threshold": number(config.seed_threshold, -1),
         "min_object": number(config.min_object, -1, whole=True),
     }

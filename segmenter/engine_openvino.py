@@ -92,8 +92,9 @@ def converted(weights: Path, config: Config) -> Path:
     It is found by the checksum of the weights, of what the config has to do with them and by OpenVINO's version.
     WeightsError as in ``load_network``.
     """
-    parts = (config.network, config.network_classes, config.classes, config.mean, config.std, config.temperature)
-    known = json.dumps([*parts, ov.__version__, FORM])
+    shape = (config.network, config.network_classes, config.classes)
+    numbers = (config.mean, config.std, config.temperature, config.offsets)
+    known = json.dumps([*shape, *numbers, ov.__version__, FORM])
     key = hashlib.sha256(find_weights(weights, config).read_bytes() + known.encode()).hexdigest()[:24]
     folder = cache_folder() / key
     if is_whole(folder):

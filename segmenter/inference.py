@@ -28,7 +28,11 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 
 def map_probabilities(logits: Tensor, config: Config) -> Tensor:
     """Logits (B, M, H, W) -> calibrated probabilities (B, M, H, W) of the network's M output maps."""
-    return (logits.float() / config.temperature).softmax(dim=1)
+    scaled = logits.float() / config.temperature
+    if config.offsets:
+        of_map = torch.tensor([config.offsets[owner] for owner in config.network_classes], device=logits.device)
+        scaled = scaled + of_map[:, None, None]
+    return scaled.softmax(dim=1)
 
 
 def class_probabilities(maps: Tensor, config: Config) -> Tensor:

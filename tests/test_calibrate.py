@@ -27,16 +27,17 @@ def root(tmp_path_factory):
 
 
 class Sure(nn.Module):
-    """Water where it is bright, background where dark, always with the same certainty, wrong in every tenth column."""
+    """Water where it is bright, background where dark, always with the same certainty, wrong in every tenth column;
+    ``shift`` makes all of it likelier water."""
 
-    def __init__(self, logit):
+    def __init__(self, logit, shift):
         super().__init__()
-        self.logit = logit
+        self.logit, self.shift = logit, shift
 
     def forward(self, pixels):
         water = torch.where(pixels.mean(1, keepdim=True) > -0.2, self.logit, -self.logit)
         water[..., ::10] *= -1
-        return torch.cat([torch.zeros_like(water), water], 1)
+        return torch.cat([torch.zeros_like(water), water + self.shift], 1)
 
 
 def water_config(**changes):
@@ -44,22 +45,24 @@ def water_config(**changes):
     return replace(config, **changes)
 
 
-@pytest.mark.parametrize("logit", [1.0, 4.0])
-def test_the_temperature_makes_confidence_the_share_of_right_pixels(root, logit, monkeypatch):
+@pytest.mark.parametrize(("logit", "shift"), [(1.0, 0.0), (4.0, 0.0), (3.0, 2.0), (3.0, -1.0)])
+def test_probabilities_become_the_shares_of_pixels(root, logit, shift, monkeypatch):
     monkeypatch.setattr(calibrate, "PIXELS", 2000)
     recipe, config = replace(water.RECIPES["default"], size=64), water_config()
     val = water.examples(root, "val", recipe)
-    engine = TorchEngine(Sure(logit), config)
-    temperature = calibrate.fit_temperature(water.TRAINING, Sure(logit), config, val, recipe)
-    right = total = 0
+    network = Sure(logit, shift)
+    found = calibrate.fit_confidence(water.TRAINING, network, config, val, recipe)
+    engine = TorchEngine(network, found)
+    pixels = []  # rows of the probability of water and whether it is water
     for example in val:
         image, target = example.read()
-        guess = engine.run([image])[0][0].argmax(0)
-        right += (guess == target)[target != 255].sum()
-        total += (target != 255).sum()
-    confidence = 1 / (1 + np.exp(-logit / temperature))
-    assert 0.8 < right / total < 1
-    assert confidence == pytest.approx(right / total, abs=0.01)
+        probability = engine.run([image])[0][0][1]
+        known = target != 255
+        pixels.append(np.stack([probability[known], target[known]], 1))
+    probability, true = np.concatenate(pixels).T
+    assert found.offsets[0] == 0 and len(np.unique(probability.round(4))) == 2
+    for side in (probability > probability.mean(), probability < probability.mean()):
+        assert true[side].mean() == pytest.approx(probability[side].mean(), abs=0.03)
 
 
 def test_seeds_are_chosen_by_their_precision(root, monkeypatch):
@@ -102,7 +105,7 @@ def test_a_config_with_everything_chosen_is_read_back(root, trained, tmp_path, c
     calibrate.calibrate(pets.TRAINING, tmp_path, root, "cpu")
     found = load_config(tmp_path)
     assert found.familiarity is not None and len(found.familiarity.weights) == 32 + 96
-    assert 0.3 <= found.temperature <= 3
+    assert 0.3 <= found.temperature <= 3 and len(found.offsets) == 3 and found.offsets[0] == 0
     assert "temperature" in capsys.readouterr().out
     result = Segmenter.load("pets", tmp_path).predict(np.zeros((50, 60, 3), np.uint8))
     assert isinstance(result.familiarity, float) and (result.notice is None) == (result.familiarity >= 0)

@@ -401,6 +401,13 @@ def test_temperature_softens_without_changing_the_order():
     assert found.tolist() == pytest.approx((roots / roots.sum()).tolist())
 
 
+def test_offsets_shift_the_odds_of_a_class_and_all_its_maps():
+    plain = replace(config_of({"classes": 2}), offsets=(0.0, math.log(3)))
+    assert map_probabilities(maps_of(0.5, 0.5), plain).flatten().tolist() == pytest.approx([0.25, 0.75])
+    cores = config_of({"classes": 2}, network_classes=(0, 1, 1), offsets=(0.0, math.log(3)))
+    assert map_probabilities(maps_of(0.6, 0.3, 0.1), cores).flatten().tolist() == pytest.approx([1 / 3, 0.5, 1 / 6])
+
+
 def test_probabilities_of_plain_maps():
     config = config_of({"classes": 3})
     assert config.seed_map is None
@@ -437,6 +444,7 @@ def test_the_pixels_stay_in_their_places():
     [
         ("size", "64"), ("size", 65), ("size", 0), ("size", True), ("size", 10**9), ("overlap", -1), ("overlap", None),
         ("mean", [0.5, 0.5]), ("std", [0.5, 0, 0.5]), ("temperature", 0), ("temperature", "warm"),
+        ("offsets", [0.0]), ("offsets", [0.0, "more"]), ("offsets", None),
         ("input_policy", "guess"), ("network_classes", [0, 1, 9]), ("network_classes", 3), ("min_object", -3),
         ("seed_threshold", []),
     ],

@@ -1,6 +1,7 @@
 """What is chosen on validation pictures once a network is trained: `python -m train.calibrate TASK --data DIR`.
 
-  temperature       divides the logits so that confidence says how often a pixel is right (Guo et al., ICML 2017)
+  temperature,      divides the logits, and what is added to them for each class, so that confidence says how often a
+  offsets           pixel is right (bias-corrected temperature scaling; Alexandari, Kundaje and Shrikumar, ICML 2020)
   seed_threshold,   where an object's core begins and which objects are specks, by AP at 0.5; nuclei only
   min_object
   familiarity       a linear judge of the encoder's features, between pictures of this task and of the others
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from segmenter import Segmenter, WeightsError
@@ -41,7 +42,7 @@ from train.recipe import Recipe
 from train.voc import voc_examples
 
 DISGUISES = ("grey", "two tones", "negative", "detail")
-PIXELS = 4000  # drawn from each validation picture to find the temperature
+PIXELS = 4000  # drawn from each validation picture to find temperature and offsets
 OWN, OTHERS = 240, 120  # pictures of the task and of each other one that familiarity is learnt from
 SEED_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 MIN_OBJECTS = (10, 20, 30)
@@ -52,25 +53,27 @@ def calibrate(training: TrainingTask, folder: Path, root: Path, device: str) -> 
     network, config = load_network(folder)
     recipe = Recipe(**config.recipe)
     val = training.examples(root, "val", recipe)
-    config = replace(config, temperature=fit_temperature(training, network, config, val, recipe, device))
+    config = fit_confidence(training, network, config, val, recipe, device)
     save_config(config, folder)
     engine, _ = load_engine(folder, device)
     if training.task.has_objects and config.seed_map is not None:
         config = choose_seeds(training, engine, config, val)
     familiarity = fit_familiarity(training, Segmenter(training.task, engine, config), val, root, recipe)
-    print(f"temperature {config.temperature:.3f}, familiarity {'measured' if familiarity else 'not measured'}")
+    print(f"temperature {config.temperature}, offsets {config.offsets}")
+    print(f"familiarity {'measured' if familiarity else 'not measured'}")
     save_config(replace(config, familiarity=familiarity), folder)
 
 
-def fit_temperature(
+def fit_confidence(
     training: TrainingTask,
     network: nn.Module,
     config: Config,
     val: Sequence[Example],
     recipe: Recipe,
     device: str = "cpu",
-) -> float:
-    """The temperature in [0.3, 3] of the least cross-entropy over pixels of the validation pictures."""
+) -> Config:
+    """The config with the temperature in [0.3, 3] and the offsets in [-2, 2], that of background 0, of the least
+    cross-entropy over pixels of the validation pictures."""
     transform = validation_transform(recipe, config.input_policy, training.to_network_target)
     class_of_map = torch.tensor(config.network_classes)
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -87,13 +90,18 @@ def fit_temperature(
         targets.append(class_of_map[target.flatten()[drawn]])
     pixels, true = torch.cat(logits, dim=1)[None, :, :, None], torch.cat(targets)
 
-    def cross_entropy(log_temperature: float) -> float:
-        scaled = replace(config, temperature=float(np.exp(log_temperature)))
+    def scaled_by(found: np.ndarray) -> Config:
+        temperature, *offsets = (round(float(value), 4) for value in (np.exp(found[0]), *found[1:]))
+        return replace(config, temperature=temperature, offsets=(0.0, *offsets))
+
+    def cross_entropy(found: np.ndarray) -> float:
+        scaled = scaled_by(found)
         probabilities = class_probabilities(map_probabilities(pixels, scaled), scaled)[0, :, :, 0]
         return float(-probabilities.clamp(min=1e-7).log().gather(0, true[None]).mean())
 
-    bounds = (np.log(0.3), np.log(3.0))
-    return round(float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x)), 4)
+    start = np.zeros(len(config.classes))
+    bounds = [(np.log(0.3), np.log(3.0)), *[(-2.0, 2.0)] * (len(start) - 1)]
+    return scaled_by(minimize(cross_entropy, start, method="Powell", bounds=bounds).x)
 
 
 def choose_seeds(training: TrainingTask, engine: Engine, config: Config, val: Sequence[Example]) -> Config:

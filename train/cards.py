@@ -1,17 +1,22 @@
 """Write the model cards and the README's table from what was measured: `python -m train.cards`.
 
-Reads ``weights/<task>/{config,metrics}.json``; writes ``weights/<task>/README.md`` and the part of
-the README between its two marks.
+Reads ``weights/<task>/{config,metrics,ancestor}.json``; writes ``weights/<task>/README.md`` and the part of
+the README between its two marks. ``--ancestor runs/TASK-ancestor`` keeps the scores of a run of an ancestor's
+recipe in ``weights/<task>/ancestor.json`` first.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from segmenter.config import METRICS_FILE, WEIGHTS_FILE, Config, load_config
+from segmenter.files import write_whole
 from segmenter.networks import build_network, count_parameters
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS, Task
@@ -21,37 +26,33 @@ from train.scores import reliability_diagram, table
 README = WEIGHTS.parent / "README.md"
 START, END = "<!-- scores: written by python -m train.cards -->", "<!-- end of scores -->"
 
-# The scores that head each task: (title, split, block, source or None, name of the score).
-HEADLINES: dict[str, list[tuple[str, str, str, str]]] = {
+ANCESTOR_FILE = "ancestor.json"
+
+# The scores that head each task: (title, split, block or source, name of the score, what the ancestor's own page or
+# log states of it, by its own protocol and on its own split).
+HEADLINES: dict[str, list[tuple[str, str, str, str, str]]] = {
     "pets": [
-        ("pixel accuracy", "test", "own_size", "pixel_accuracy"),
-        ("mean IoU", "test", "own_size", "mean_iou"),
-        ("pet or border against background, IoU", "test", "own_size", "foreground_iou"),
+        ("pixel accuracy", "test", "own_size", "pixel_accuracy", ""),
+        ("pixel accuracy of masks at 128x128", "test", "ancestor_protocol", "pixel_accuracy", "0.870"),
+        ("mean IoU", "test", "own_size", "mean_iou", ""),
+        ("IoU of pet or border against background", "test", "own_size", "foreground_iou", ""),
     ],
     "water": [
-        ("mean IoU of masks at 128x128", "test", "ancestor_protocol", "mean_iou"),
-        ("given a 128x128 picture", "test", "small_picture", "mean_iou"),
-        ("own size, no-data ignored", "test", "own_size_no_data_ignored", "mean_iou"),
+        ("mean IoU of masks at 128x128", "test", "ancestor_protocol", "mean_iou", "0.748"),
+        ("mean IoU, given a 128x128 picture", "test", "small_picture", "mean_iou", "0.748"),
+        ("mean IoU, no-data ignored", "test", "own_size_no_data_ignored", "mean_iou", ""),
     ],
     "nuclei": [
-        ("IoU", "test", "own_size", "foreground_iou"),
-        ("AP at 0.5", "test", "own_size", "ap_50"),
-        ("on other laboratories' pictures, IoU", "stage1_test", "own_size", "foreground_iou"),
-        ("AP", "stage1_test", "own_size", "ap_50"),
+        ("IoU", "test", "own_size", "foreground_iou", ""),
+        ("AP at 0.5", "test", "own_size", "ap_50", ""),
+        ("IoU on other laboratories' pictures", "stage1_test", "own_size", "foreground_iou", ""),
+        ("AP at 0.5 on other laboratories' pictures", "stage1_test", "own_size", "ap_50", ""),
     ],
     "cars": [
-        ("IoU on CamVid", "test", "CamVid", "foreground_iou"),
-        ("on Graz-02", "test", "Graz-02", "foreground_iou"),
-        ("on studio photos", "test", "studio", "foreground_iou"),
+        ("IoU on CamVid", "test", "CamVid", "foreground_iou", ""),
+        ("IoU on Graz-02", "test", "Graz-02", "foreground_iou", ""),
+        ("IoU on studio photos", "test", "studio", "foreground_iou", ""),
     ],
-}
-
-# What the ancestors' own pages and logs state, by their own protocol and on their own splits.
-ANCESTORS = {
-    "pets": "pixel accuracy 0.870",
-    "water": "mean IoU 0.748 at 128x128",
-    "nuclei": "no score published",
-    "cars": "no score published",
 }
 
 LIMITS = {
@@ -101,14 +102,46 @@ def scores_of(task: str) -> dict[str, Any]:
     return found
 
 
-def headline(task: str) -> str:
-    """The scores that head a task as one line."""
-    scores = scores_of(task)
-    parts = []
-    for title, split, block, name in HEADLINES[task]:
-        blocks = scores[split] | scores[split].get("own_size_by_source", {})
-        parts.append(f"{title} {blocks[block][name]:.3f}")
-    return ", ".join(parts)
+def headlines(task: str) -> list[list[str]]:
+    """Rows of the scores that head a task: title, the ancestor's own, our run of its recipe's, ours."""
+    path = WEIGHTS / task / ANCESTOR_FILE
+    ancestor = json.loads(path.read_text(encoding="utf-8"))["scores"] if path.is_file() else {}
+    return [
+        [title, published, score(ancestor, split, block, name), score(scores_of(task), split, block, name)]
+        for title, split, block, name, published in HEADLINES[task]
+    ]
+
+
+def score(scores: dict[str, Any], split: str, block: str, name: str) -> str:
+    """One score as text, empty where it was not measured."""
+    blocks = scores.get(split, {})
+    found = (blocks | blocks.get("own_size_by_source", {})).get(block, {}).get(name)
+    return "" if found is None else f"{found:.3f}"
+
+
+def ancestor_run(task: str) -> str:
+    """How long the ancestor's recipe was run, as text; empty where it was not."""
+    path = WEIGHTS / task / ANCESTOR_FILE
+    if not path.is_file():
+        return ""
+    run = json.loads(path.read_text(encoding="utf-8"))
+    recipe = importlib.import_module(f"train.{task}").TRAINING.recipes["ancestor"]
+    text = f"{task} {run['epochs']} of {recipe.epochs} epochs"
+    if run["recipe"]["epochs"] == recipe.epochs > run["epochs"]:
+        text += ", stopped early as it says"
+    return f"{text} ({run['minutes']:.0f} minutes)"
+
+
+def keep_ancestor(folder: Path) -> None:
+    """Take the scores of a finished run of an ancestor's recipe into ``ancestor.json``."""
+    config = load_config(folder)
+    run = {
+        "recipe": config.recipe,
+        "epochs": config.metrics["epochs"],
+        "minutes": config.metrics["minutes"],
+        "scores": json.loads((folder / METRICS_FILE).read_text(encoding="utf-8")),
+    }
+    write_whole(WEIGHTS / config.task / ANCESTOR_FILE, (json.dumps(run, indent=2) + "\n").encode())
 
 
 def card(task: Task) -> str:
@@ -200,9 +233,13 @@ def reproduction(config: Config) -> str:
 def confidence(config: Config, scores: dict[str, Any]) -> str:
     """What the model's confidence is worth, as Markdown."""
     own = scores["own_size"]
+    offsets = dict(zip(config.classes, config.offsets, strict=False))
+    added = ", ".join(f"{offset:+.2f} for {name}" for name, offset in offsets.items() if offset)
+    shifts = f", then shifted by {added}" if added else ""
     text = f"""\
-Logits are divided by {config.temperature:.2f}, found on validation. On the test pictures the expected calibration error
-is {own["ece"]:.3f}. Below, a bar is the share of right pixels and `|` the mean confidence of a bin.
+Logits are divided by {config.temperature:.2f}{shifts}, found on validation.
+On the test pictures the expected calibration error is {own["ece"]:.3f}. Below, a bar is the share of right pixels and
+`|` the mean confidence of a bin.
 
 ```
 {reliability_diagram(own["reliability"])}
@@ -221,15 +258,16 @@ A picture that does not look like what the model was trained on is said to be on
 def readme_table() -> str:
     """For the README: the scores, one row a model, and what each learnt from."""
     rows = [
-        "| model | test scores | its ancestor published | size |",
-        "|---|---|---|---|",
+        "| model | score on test pictures | its ancestor published | our run of its recipe | this model |",
+        "|---|---|---|---|---|",
     ]
-    for task in TASKS.values():
-        size = (WEIGHTS / task.name / WEIGHTS_FILE).stat().st_size / 1e6
-        rows.append(
-            f"| [{task.name}](weights/{task.name}/README.md) | {headline(task.name)} | {ANCESTORS[task.name]} "
-            f"| {size:.1f} MB |"
-        )
+    for name in TASKS:
+        for number, cells in enumerate(headlines(name)):
+            first = "" if number else f"[{name}](weights/{name}/README.md)"
+            rows.append(f"| {' | '.join([first, *cells[:-1]])} | **{cells[-1]}** |")
+    runs = [text for text in map(ancestor_run, TASKS) if text]
+    if runs:
+        rows += ["", f"The ancestors' recipes were run on two CPU cores: {'; '.join(runs)}."]
     rows += ["", "| model | learnt from | licence of the data | measured by |", "|---|---|---|---|"]
     for task in TASKS.values():
         sources = "; ".join(f"[{source.title}]({source.url})" for source in task.sources)
@@ -245,7 +283,12 @@ def with_table(readme: str) -> str:
     return f"{before}{START}\n{readme_table()}\n{END}{after}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m train.cards", description=__doc__.split("\n")[0])
+    parser.add_argument("--ancestor", type=Path, help="folder of a finished run of an ancestor's recipe, to keep")
+    options = parser.parse_args(arguments)
+    if options.ancestor:
+        keep_ancestor(options.ancestor)
     for task in TASKS.values():
         (WEIGHTS / task.name / "README.md").write_text(card(task), encoding="utf-8")
     README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")

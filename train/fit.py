@@ -170,7 +170,8 @@ def train_recipe(
     module.load_state_dict(state, strict=False)
     minutes = (time.monotonic() - started) / 60
     chosen = history.best()
-    save_network(module.network, replace(config, metrics={**chosen, "minutes": round(minutes, 1)}), out)
+    metrics = {**chosen, "epochs": len(history.epochs), "minutes": round(minutes, 1)}
+    save_network(module.network, replace(config, metrics=metrics), out)
     report.learning_curves(history.epochs, out / "curves.png", f"{name}, recipe {recipe_name}")
     print(f"weights of epoch {chosen['epoch']} are in {out}, {minutes:.1f} minutes", flush=True)
     return True

@@ -1,10 +1,12 @@
-"""Many pictures, one after another: what is done is skipped, what fails is told, the others go on."""
+"""Many pictures: what is done is skipped, what fails is told, the others go on. Results are written in threads
+while the network reads the next pictures."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +21,7 @@ from segmenter.geo import Georeference, read_georeference
 from segmenter.image import read_image
 from segmenter.predict import Segmenter
 from segmenter.result import Segmentation
+from segmenter.threads import usable_cpus
 
 # What one picture may meet while the next one need not: a file that is none, no room, a device that gives up.
 TROUBLE = (MemoryError, OSError, RuntimeError, ValueError)
@@ -101,29 +104,36 @@ class Batch:
 
     def run(self, segmenter: Segmenter) -> Iterator[Outcome]:
         """Do what is to do: an outcome for each picture, in their order."""
+        with ThreadPoolExecutor(usable_cpus()) as pool:
+            saving: deque[tuple[_Read, Future[Entry]]] = deque()
+            for read, result in self._results(segmenter):
+                saving.append((read, pool.submit(self._save, read, result)))
+                if len(saving) > usable_cpus():
+                    yield from self._finish(*saving.popleft())
+            while saving:
+                yield from self._finish(*saving.popleft())
+        yield from self._failed
+
+    def _results(self, segmenter: Segmenter) -> Iterator[tuple[_Read, Segmentation | Exception]]:
+        """Each picture that can be read, in their order, with its result or what kept it from one."""
         images = self._images(segmenter.max_pixels)
         complete = False
         while not complete:
             try:
                 for result in segmenter.predict_many(images):
-                    read = self._waiting.popleft()
-                    yield from read.failed
-                    yield self._finish(read, result)
+                    yield self._waiting.popleft(), result
                 complete = True
             except TROUBLE:  # in a batch: each of its pictures has a second chance, alone
                 if not self._waiting:
                     raise
                 while self._waiting:
                     read = self._waiting.popleft()
-                    yield from read.failed
-                    yield self._predict_alone(segmenter, read)
-        yield from self._failed
-
-    def _predict_alone(self, segmenter: Segmenter, read: _Read) -> Outcome:
-        try:
-            return self._finish(read, segmenter.predict(read.image))
-        except TROUBLE as error:
-            return _failure(read.job, error)
+                    try:
+                        result = segmenter.predict(read.image)
+                    except TROUBLE as error:
+                        yield read, error
+                    else:
+                        yield read, result
 
     def _images(self, max_pixels: int) -> Iterator[np.ndarray]:
         """The pictures that can be read; each waits for its result, the others have failed."""
@@ -140,16 +150,21 @@ class Batch:
                 self._failed = []
                 yield image
 
-    def _finish(self, read: _Read, result: Segmentation) -> Outcome:
+    def _finish(self, read: _Read, saved: Future[Entry]) -> Iterator[Outcome]:
+        """What became of the pictures that failed right before one, and of that one itself."""
+        yield from read.failed
         try:
-            entry = self._entry(read, result, self._save(read, result))
+            entry = saved.result()
             self.record.add(entry)
         except TROUBLE as error:
-            return _failure(read.job, error)
-        return self._told("done", read.job, entry)
+            yield _failure(read.job, error)
+        else:
+            yield self._told("done", read.job, entry)
 
-    def _save(self, read: _Read, result: Segmentation) -> dict[str, list[str]]:
-        """Write the results; the names of the files of each format."""
+    def _save(self, read: _Read, result: Segmentation | Exception) -> Entry:
+        """Write the results; what the record is to hold of them."""
+        if isinstance(result, Exception):
+            raise result
         place = self.record.out / read.job.name
         transform, crs = (read.ground.transform, read.ground.crs) if read.ground else (None, None)
         picture = read.job.picture.path.name
@@ -157,9 +172,6 @@ class Batch:
         for kind in self.wanted.formats:
             paths = save(result, place.parent, place.name, (kind,), self.wanted.pixel_size, transform, crs, picture)
             files[kind] = [path.name for path in paths]
-        return files
-
-    def _entry(self, read: _Read, result: Segmentation, files: dict[str, list[str]]) -> Entry:
         job = read.job
         before = self.record.find(self.wanted.task, job.source)
         if before is not None and (before.options, before.version) == (self.options, read.version):
