@@ -18,6 +18,7 @@ from page.view import View, look
 from segmenter import TASKS, WeightsError
 from segmenter.draw import overlay
 from segmenter.export import FORMATS, mask_image, safe_stem
+from segmenter.geo import pixel_side
 from segmenter.measure import area
 from segmenter.scoring import Score, error_map, error_picture, read_true_mask
 from segmenter.scoring import score as compare
@@ -45,7 +46,7 @@ def segment(
         task: What to find: "pets", "water", "nuclei" or "cars".
         picture: A picture file: JPEG, PNG, WebP, BMP, GIF or TIFF, 16 bits too.
         formats: Files to make besides: any of mask, overlay, cutout, classes, csv, objects, coco, geojson, cvat.
-        pixel_size: The side of a pixel, for areas: in metres for water, in micrometres for nuclei.
+        pixel_size: The side of a pixel, for areas: in µm for nuclei, in m for water, where GeoTIFFs tell it themselves.
 
     Returns:
         The overlay as a JPEG; the class ids as an indexed PNG; one row per class with class, color, pixels, percent
@@ -64,6 +65,8 @@ def segment(
             area(0, pixel_size, known)
         picture_path = str(_path(picture, "picture"))
         view = look(picture_path, task)
+        if pixel_size is None:
+            pixel_size = pixel_side(picture_path, known.length_unit)
         result = view.result()
         stem = f"{safe_stem(view.stem)}-{task}"
         return (

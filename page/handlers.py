@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from page.models import suggest_for
 from page.pictures import STYLES, Look, draw, lowest, save
 from page.view import View, look, point
 from segmenter import TASKS, ImageError, WeightsError
-from segmenter.geo import GeoError, read_georeference
+from segmenter.geo import pixel_side
 from segmenter.measure import area
 
 # Formats that browsers show; a picture in another one is shown as the JPEG that was made of it.
@@ -178,7 +177,7 @@ def _run(task: str, path: str, looks: Look) -> Page:
     names = TASKS[task].class_names[1:]
     drawn = _drawn(view, looks._replace(classes=names, one=names[0]))
     unit = TASKS[task].length_unit
-    size = _pixel_size(path, unit)
+    size = pixel_side(path, unit) or PIXEL_SIZES.get(unit)
     measured = _measured(view, size)
     counted = bool(view.objects)
     return Page(
@@ -204,16 +203,6 @@ def _run(task: str, path: str, looks: Look) -> Page:
         objects=words.object_rows(view.objects or ()),
         objects_button=gr.update(visible=TASKS[task].has_objects),
     )
-
-
-def _pixel_size(path: str, unit: str) -> float | None:
-    """The side of a pixel to begin with: what a GeoTIFF tells, else what is usual for the unit."""
-    if unit == "m":
-        with suppress(GeoError):
-            place = read_georeference(path)
-            if place is not None and place.metres is not None:
-                return round(place.metres, 4)
-    return PIXEL_SIZES.get(unit)
 
 
 def _without(task: str, stage: str) -> Page:

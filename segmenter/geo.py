@@ -58,6 +58,17 @@ def read_georeference(path: str | os.PathLike[str]) -> Georeference | None:
     return Georeference(tuple(transform)[:6], crs.to_string() if crs else None, metres)
 
 
+def pixel_side(path: str | os.PathLike[str], unit: str) -> float | None:
+    """The side of a picture's pixels where ``unit`` is "m" and a GeoTIFF tells it in metres; else None."""
+    if unit != "m":
+        return None
+    try:
+        place = read_georeference(path)
+    except GeoError:
+        return None
+    return None if place is None or place.metres is None else round(place.metres, 4)
+
+
 def _tiff_tags(path: str | os.PathLike[str]) -> dict[int, object]:
     """Those of the tags above that a TIFF's first page has, and the value of its orientation; empty for any other
     file. Other values are not read: a hostile one would fill the memory."""

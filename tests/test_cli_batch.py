@@ -1,7 +1,9 @@
+import csv
 import errno
 import io
 import json
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from torch import nn
 from segmenter.cli import batch as module
 from segmenter.cli.batch import Batch, Wanted
 from segmenter.cli.pictures import Picture
-from segmenter.cli.record import RECORD, Record
+from segmenter.cli.record import RECORD, SUMMARY, Record
 from segmenter.export import FORMATS
 from segmenter.geo import GeoError
 
@@ -339,7 +341,8 @@ def test_a_geotiff_needs_its_place_for_geojson_only(run, pictures, monkeypatch):
     assert (outcome.status, outcome.reason) == ("failed", "'x' is a GeoTIFF; install rasterio.")
 
 
-def test_map_coordinates(run, tmp_path):
+@pytest.fixture
+def geotiff(tmp_path):
     """Pixels of 10 m from (500000, 6000000) on, y up: the green square lies 20 m east and 50 m south of it."""
     rasterio = pytest.importorskip("rasterio")
     image = np.zeros((3, 40, 60), np.uint8)
@@ -349,7 +352,25 @@ def test_map_coordinates(run, tmp_path):
     transform = rasterio.transform.from_origin(500_000, 6_000_000, 10, 10)
     with rasterio.open(tmp_path / "map.tif", "w", transform=transform, photometric="RGB", **profile) as file:
         file.write(image)
-    outcome = run([Picture(tmp_path / "map.tif")], "water", ("geojson",))[0]
+    return Picture(tmp_path / "map.tif")
+
+
+@pytest.mark.parametrize(("asked", "hectares"), [(None, 1.0), (20.0, 4.0)])
+def test_a_geotiff_tells_the_size_of_its_pixels(run, geotiff, tmp_path, asked, hectares):
+    """The green square has 100 of them."""
+    outcome = run([geotiff], "water", ("csv",), pixel_size=asked)[0]
+    table = Path(outcome.files[0]).read_text(encoding="utf-8-sig").splitlines()
+    (row,) = (row for row in csv.reader(table) if row[0] == "water")
+    assert hectares in [float(cell) for cell in row if re.fullmatch(r"[0-9.]+", cell)]
+    record = Record(tmp_path / "out")
+    record.write_summary()
+    summary = list(csv.DictReader((tmp_path / "out" / SUMMARY).read_text().splitlines()))
+    assert [(row["area"], row["unit"]) for row in summary if row["class"] == "water"] == [(str(hectares), "ha")]
+    assert statuses(run([geotiff], "water", ("csv",), pixel_size=asked)) == ["skipped"]
+
+
+def test_map_coordinates(run, geotiff):
+    outcome = run([geotiff], "water", ("geojson",))[0]
     (feature,) = json.loads(Path(outcome.files[0]).read_text())["features"]
     corners = np.array(feature["geometry"]["coordinates"][0])
     assert corners.min(0).tolist() == [500_020, 5_999_850] and corners.max(0).tolist() == [500_120, 5_999_950]

@@ -153,7 +153,7 @@ def test_a_picture_and_its_results_may_move_together(tmp_path):
 def test_the_summary(out):
     record = Record(out)
     record.add(entry("a"))
-    record.add(entry("sub/b", options={"pixel_size": 10.0}, notice="Take care, it is strange."))
+    record.add(entry("sub/b", pixel_size=10.0, notice="Take care, it is strange."))
     record.add(entry("=c", task="nuclei", objects=57))
     record.add(entry("gone"))
     for name in ("a-water-mask.png", "sub/b-water-mask.png", "=c-water-mask.png"):

@@ -8,7 +8,7 @@ from PIL import Image
 from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine
 
-from segmenter.geo import GeoError, Georeference, read_georeference
+from segmenter.geo import GeoError, Georeference, pixel_side, read_georeference
 
 NORTH_UP = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_600_000.0)
 TURNED = (3.0, -4.0, 500_000.0, 4.0, 3.0, 5_600_000.0)
@@ -76,6 +76,21 @@ def test_other_files_have_none(tmp_path):
 def test_tie_points_alone_are_no_affine_map(tmp_path):
     points = [GroundControlPoint(row, column, 10 * column, row**2) for row, column in ((0, 0), (0, 4), (3, 0), (3, 4))]
     assert read_georeference(write(tmp_path / "a.tif", gcps=points, crs="EPSG:32633")) is None
+
+
+@pytest.mark.parametrize(("crs", "expected"), [("EPSG:32633", 20.0), ("EPSG:4326", None), (None, None)])
+def test_the_side_of_a_pixel_in_metres(tmp_path, crs, expected):
+    path = write(tmp_path / "lake.tif", transform=Affine(20, 0, 50, 0, -20, 40), crs=crs)
+    assert pixel_side(path, "m") == expected
+    assert pixel_side(path, "µm") is pixel_side(path, "") is None
+
+
+def test_the_side_of_a_pixel_is_unknown_where_the_place_is(tmp_path, monkeypatch):
+    path = write(tmp_path / "lake.tif", transform=Affine(*NORTH_UP), crs="EPSG:32633")
+    Image.new("RGB", (3, 2)).save(tmp_path / "photo.png")
+    assert pixel_side(tmp_path / "photo.png", "m") is None
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    assert pixel_side(path, "m") is None
 
 
 def test_without_rasterio(tmp_path, monkeypatch, refusal):

@@ -42,6 +42,14 @@ def test_segment_measures(fakes: Fakes, picture: Path) -> None:
     assert api.segment("water", given(picture), pixel_size=10)[3]["area"] == "6 ha"
 
 
+def test_a_geotiff_tells_the_size_of_its_pixels(fakes: Fakes, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "pixel_side", lambda path, unit: 20.0 if unit == "m" else None)
+    facts = api.segment("water", given(picture))[3]
+    assert (facts["area"], "24 ha" in facts["sentence"]) == ("24 ha", True)
+    assert api.segment("water", given(picture), pixel_size=10)[3]["area"] == "6 ha"
+    assert api.segment("nuclei", given(picture))[3]["area"] is None
+
+
 def test_segment_makes_the_formats_asked_for(fakes: Fakes, picture: Path) -> None:
     files = api.segment("nuclei", given(picture), ["geojson", "coco", "objects"], 0.5)[4]
     assert [Path(file).name for file in files] == [

@@ -105,7 +105,8 @@ def _parser() -> argparse.ArgumentParser:
         "--pixel-size",
         type=_pixel_size,
         metavar="X",
-        help="side of a pixel, in metres for water and micrometres for nuclei; adds areas to the tables",
+        help="side of a pixel, in metres for water and micrometres for nuclei; adds areas to the tables (a GeoTIFF "
+        "in metres tells its own)",
     )
     predict.add_argument("--force", action="store_true", help="do every picture again")
 

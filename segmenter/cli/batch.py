@@ -17,10 +17,11 @@ from segmenter.cli.pictures import Picture
 from segmenter.cli.record import Entry, Job, Record
 from segmenter.config import CONFIG_FILE, WEIGHTS_FILE
 from segmenter.export import save
-from segmenter.geo import Georeference, read_georeference
+from segmenter.geo import Georeference, pixel_side, read_georeference
 from segmenter.image import read_image
 from segmenter.predict import Segmenter
 from segmenter.result import Segmentation
+from segmenter.tasks import TASKS
 from segmenter.threads import usable_cpus
 
 # What one picture may meet while the next one need not: a file that is none, no room, a device that gives up.
@@ -30,7 +31,8 @@ TROUBLE = (MemoryError, OSError, RuntimeError, ValueError)
 @dataclass(frozen=True)
 class Wanted:
     """What every picture should get: the results of a task in ``formats``, from the weights in the folder
-    ``weights``, with ``flips`` as in ``Segmenter.load`` and ``pixel_size`` as in ``export.save``."""
+    ``weights``, with ``flips`` as in ``Segmenter.load`` and ``pixel_size`` as in ``export.save``; where that is
+    None, what a GeoTIFF tells is taken."""
 
     task: str
     formats: tuple[str, ...]
@@ -64,12 +66,13 @@ class Outcome:
 @dataclass(frozen=True, eq=False)
 class _Read:
     """A picture that waits for its result; ``version`` is that of its file before it was read, ``failed`` what failed
-    right before it."""
+    right before it, ``pixel_size`` as in ``export.save``."""
 
     failed: list[Outcome]
     job: Job
     version: list[int]
     ground: Georeference | None
+    pixel_size: float | None
     image: np.ndarray
 
 
@@ -142,11 +145,12 @@ class Batch:
             try:
                 version = _version(path)
                 ground = read_georeference(path) if "geojson" in self.wanted.formats else None
+                size = self.wanted.pixel_size or pixel_side(path, TASKS[self.wanted.task].length_unit)
                 image = read_image(path, max_pixels)
             except TROUBLE as error:
                 self._failed.append(_failure(job, error))
             else:
-                self._waiting.append(_Read(self._failed, job, version, ground, image))
+                self._waiting.append(_Read(self._failed, job, version, ground, size, image))
                 self._failed = []
                 yield image
 
@@ -170,7 +174,7 @@ class Batch:
         picture = read.job.picture.path.name
         files = {}
         for kind in self.wanted.formats:
-            paths = save(result, place.parent, place.name, (kind,), self.wanted.pixel_size, transform, crs, picture)
+            paths = save(result, place.parent, place.name, (kind,), read.pixel_size, transform, crs, picture)
             files[kind] = [path.name for path in paths]
         job = read.job
         before = self.record.find(self.wanted.task, job.source)
@@ -195,6 +199,7 @@ class Batch:
             ],
             objects=int(result.instances().max()) if result.task.has_objects else None,
             notice=result.notice,
+            pixel_size=read.pixel_size,
         )
 
     def _told(self, status: Literal["done", "skipped"], job: Job, entry: Entry) -> Outcome:

@@ -28,9 +28,9 @@ class Entry:
 
     ``source`` is the picture's path from the folder of results, so that both may move together, ``path`` as it was
     given. ``name`` is that of its results below that folder, without "-TASK-FORMAT.ENDING". ``version`` is the
-    picture's size in bytes and time of change in ns, ``options`` what else decides a result. ``files`` holds for
-    each format the names of its files. ``stats`` has for each class its name, pixels, percent and mean_confidence.
-    A picture that failed when last tried has neither.
+    picture's size in bytes and time of change in ns, ``options`` what else decides a result, ``pixel_size`` as in
+    ``export.save``. ``files`` holds for each format the names of its files. ``stats`` has for each class its name,
+    pixels, percent and mean_confidence. A picture that failed when last tried has neither.
     """
 
     task: str
@@ -43,6 +43,7 @@ class Entry:
     stats: list[dict[str, Any]]
     objects: int | None
     notice: str | None
+    pixel_size: float | None = None
 
 
 @dataclass(frozen=True)
@@ -140,9 +141,9 @@ class Record:
 
 
 def _rows(entry: Entry) -> list[list[Any]]:
-    size = entry.options.get("pixel_size")
     rows = []
     for row in entry.stats:
+        size = entry.pixel_size
         measured = ("", "") if size is None else area(row["pixels"], size, TASKS[entry.task])
         counted = "" if entry.objects is None else entry.objects
         rows.append(
