@@ -7,6 +7,7 @@ in the config under ``_segmenter``; smp's own ``from_pretrained`` skips keys wit
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from segmenter.tasks import InputPolicy
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+CHECKSUM_FILE = "SHA256SUMS"  # what `sha256sum -c` reads, of the weights alone
 METRICS_FILE = "metrics.json"
 MOST = 10_000  # beyond any sensible value of a config
 
@@ -125,12 +127,31 @@ def load_config(folder: str | os.PathLike[str]) -> Config:
     return config
 
 
-def find_weights(folder: str | os.PathLike[str], config: Config) -> Path:
-    """The file of a folder's weights; WeightsError with the way out where it is missing."""
+def write_weights(data: bytes, folder: str | os.PathLike[str]) -> None:
+    """Write ``model.safetensors`` and its line in ``SHA256SUMS`` into a ``folder`` that is there, each whole or not."""
+    write_whole(Path(folder) / WEIGHTS_FILE, data)
+    write_whole(Path(folder) / CHECKSUM_FILE, _checksum(data).encode())
+
+
+def read_weights(folder: str | os.PathLike[str], config: Config) -> bytes:
+    """What a folder's ``model.safetensors`` holds; WeightsError with the way out where it is missing or not what
+    ``SHA256SUMS`` says. Folders without that list are not checked."""
     path = Path(folder) / WEIGHTS_FILE
-    if not path.is_file():
-        raise WeightsError(f"{path} is missing; restore it or run `python -m train.{config.task}`.")
-    return path
+    try:
+        data = path.read_bytes()
+    except OSError:
+        raise WeightsError(f"{path} is missing; restore it or run `python -m train.{config.task}`.") from None
+    listed = path.with_name(CHECKSUM_FILE)
+    if listed.is_file() and listed.read_text(encoding="utf-8", errors="replace") != _checksum(data):
+        raise WeightsError(
+            f"{path} is damaged or not the file that {CHECKSUM_FILE} beside it lists; restore both or train again."
+        )
+    return data
+
+
+def _checksum(data: bytes) -> str:
+    """The line of the weights as `sha256sum` writes and checks it."""
+    return f"{hashlib.sha256(data).hexdigest()}  {WEIGHTS_FILE}\n"
 
 
 def impossible(config: Config) -> str | None:

@@ -21,7 +21,7 @@ from threading import Lock
 
 import numpy as np
 
-from segmenter.config import Config, find_weights
+from segmenter.config import Config, read_weights
 from segmenter.files import user_cache
 from segmenter.openvino_silent import PARTS, ov
 from segmenter.threads import usable_cpus
@@ -95,7 +95,7 @@ def converted(weights: Path, config: Config) -> Path:
     shape = (config.network, config.network_classes, config.classes)
     numbers = (config.mean, config.std, config.temperature, config.offsets)
     known = json.dumps([*shape, *numbers, ov.__version__, FORM])
-    key = hashlib.sha256(find_weights(weights, config).read_bytes() + known.encode()).hexdigest()[:24]
+    key = hashlib.sha256(read_weights(weights, config) + known.encode()).hexdigest()[:24]
     folder = cache_folder() / key
     if is_whole(folder):
         return folder

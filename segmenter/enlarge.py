@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
+
+from segmenter.threads import usable_cpus
 
 STRIP_PIXELS = 128 * 1024  # half a megabyte for each map: small enough for a processor's own cache
 
 
-def enlarge(values: np.ndarray, height: int, width: int) -> Iterator[tuple[int, np.ndarray]]:
+def enlarge(values: np.ndarray, height: int, width: int, rows: range | None = None) -> Iterator[tuple[int, np.ndarray]]:
     """Scale values float32 (C, h, w) bilinearly to (C, height, width), pixel centres aligned.
 
-    Yields strips (top row, values (C, rows, width)) from top to bottom. A strip is valid until the next one.
+    Yields strips (top row, values (C, rows, width)) from top to bottom, of all rows or of those in ``rows`` alone.
+    A strip is valid until the next one.
     """
+    rows = rows or range(height)
     if values.shape[1:] == (height, width):
-        yield 0, values
+        yield rows.start, values[:, rows.start : rows.stop]
         return
-    left, right, share = _neighbours(values.shape[2], width)
-    wide = np.take(values, left, axis=2)  # contiguous, unlike values[:, :, left]
-    wide += (np.take(values, right, axis=2) - wide) * share
-    above, below, share = _neighbours(values.shape[1], height)
+    above, below, down = (found[rows.start : rows.stop] for found in _neighbours(values.shape[1], height))
+    source = values[:, above[0] : below[-1] + 1]
+    above, below = above - above[0], below - above[0]
+    left, right, across = _neighbours(values.shape[2], width)
+    wide = np.take(source, left, axis=2)  # contiguous, unlike source[:, :, left]
+    wide += (np.take(source, right, axis=2) - wide) * across
     rows_per_strip = max(1, STRIP_PIXELS // width)
-    strips = np.empty((2, len(values), min(rows_per_strip, height), width), np.float32)
-    for top in range(0, height, rows_per_strip):
-        rows = slice(top, min(top + rows_per_strip, height))
-        strip, other = strips[:, :, : rows.stop - rows.start]
-        np.take(wide, above[rows], axis=1, out=strip, mode="clip")
-        np.take(wide, below[rows], axis=1, out=other, mode="clip")
+    strips = np.empty((2, len(values), min(rows_per_strip, len(rows)), width), np.float32)
+    for first in range(0, len(rows), rows_per_strip):
+        here = slice(first, min(first + rows_per_strip, len(rows)))
+        strip, other = strips[:, :, : here.stop - here.start]
+        np.take(wide, above[here], axis=1, out=strip, mode="clip")
+        np.take(wide, below[here], axis=1, out=other, mode="clip")
         other -= strip
-        other *= share[rows, None]
+        other *= down[here, None]
         strip += other
-        yield top, strip
+        yield rows.start + first, strip
+
+
+def shares(height: int, width: int) -> list[range]:
+    """The rows of a picture in as many parts as there are processors, in one where more are not worth a thread."""
+    count = max(1, min(usable_cpus(), height * width // (2 * STRIP_PIXELS), height))
+    bounds = [height * number // count for number in range(count + 1)]
+    return [range(first, last) for first, last in pairwise(bounds)]
 
 
 def _neighbours(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,11 +13,19 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
-from segmenter.config import CONFIG_FILE, WEIGHTS_FILE, Config, WeightsError, find_weights, load_config, save_config
-from segmenter.files import write_whole
+from segmenter.config import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    Config,
+    WeightsError,
+    load_config,
+    read_weights,
+    save_config,
+    write_weights,
+)
 
 
 def _double_convolution(inputs: int, outputs: int, norm: bool, dropout: float) -> nn.Sequential:
@@ -160,13 +168,14 @@ def _detail(error: Exception) -> str:
 
 
 def save_network(network: nn.Module, config: Config, folder: str | os.PathLike[str]) -> None:
-    """Write ``config.json`` and ``model.safetensors`` (half precision) into ``folder``, each whole or not."""
+    """Write ``config.json``, ``model.safetensors`` (half precision) and its checksum into ``folder``, each whole or
+    not."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     state = {
         key: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()
         for key, value in network.state_dict().items()
     }
-    write_whole(Path(folder) / WEIGHTS_FILE, save(state, metadata={"format": "pt"}))
+    write_weights(save(state, metadata={"format": "pt"}), folder)
     save_config(config, folder)
 
 
@@ -176,10 +185,11 @@ def load_network(folder: str | os.PathLike[str]) -> tuple[nn.Module, Config]:
     Reads local files only and never unpickles. WeightsError names what does not fit.
     """
     config = load_config(folder)
-    path = find_weights(folder, config)
+    path = Path(folder) / WEIGHTS_FILE
+    data = read_weights(folder, config)
     try:
-        state = load_file(path)
-    except (SafetensorError, OSError, ValueError):
+        state = load(data)
+    except (SafetensorError, ValueError):
         raise WeightsError(f"{path} is damaged or not safetensors; restore it or train again.") from None
     network = build_network(config.network)
     try:

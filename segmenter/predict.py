@@ -15,7 +15,7 @@ from PIL import Image
 
 from segmenter.config import Config, WeightsError
 from segmenter.engine import Engine, load_engine
-from segmenter.enlarge import choose, enlarge
+from segmenter.enlarge import choose, enlarge, shares
 from segmenter.image import MAX_PIXELS, ImageError, ImageSource, auto_contrast, fit, read_image
 from segmenter.result import Segmentation
 from segmenter.tasks import Task, get_task
@@ -56,6 +56,7 @@ class Segmenter:
         axes = [(1,)] if upright else [(1,), (0,), (0, 1)]  # of windows (h, w, 3)
         self._flips = axes if flips else []
         self._engine = engine
+        self._pool = ThreadPoolExecutor(usable_cpus(), "segmenter-strips")
 
     @classmethod
     def load(
@@ -162,9 +163,10 @@ class Segmenter:
                 results.append(self._tiles(prepared))
                 continue
             values, description = next(of_windows)
-            height, width = prepared.inside
-            strips = enlarge(values[:, :height, :width], *prepared.image.shape[:2])
-            results.append(self._collect(prepared.image, strips, [description]))
+            known = values[:, : prepared.inside[0], : prepared.inside[1]]
+            height, width = prepared.image.shape[:2]
+            parts = [enlarge(known, height, width, rows) for rows in shares(height, width)]
+            results.append(self._collect(prepared.image, parts, [description]))
         return results
 
     def _tiles(self, prepared: _Prepared) -> Segmentation:
@@ -177,21 +179,29 @@ class Segmenter:
 
         size, overlap = self.config.size, self.config.overlap
         strips = run_tiles(run, prepared.seen, size, overlap)
-        return self._collect(prepared.image, strips, descriptions)
+        return self._collect(prepared.image, [strips], descriptions)
 
     def _collect(
-        self, image: np.ndarray, strips: Iterator[tuple[int, np.ndarray]], descriptions: list[np.ndarray]
+        self, image: np.ndarray, parts: Sequence[Iterator[tuple[int, np.ndarray]]], descriptions: list[np.ndarray]
     ) -> Segmentation:
-        """Choose the class of every pixel, strip by strip; ``descriptions`` are complete after the last."""
+        """Choose the class of every pixel, strip by strip, the parts beside each other; ``descriptions`` are complete
+        after the last."""
         classes = len(self.config.classes)
         class_ids = np.empty(image.shape[:2], np.uint8)
         confidence = np.empty(image.shape[:2], np.float32)
         seeds = None if self.config.seed_map is None else np.empty(image.shape[:2], bool)
-        for top, values in strips:
-            rows = slice(top, top + values.shape[1])
-            choose(values[:classes], class_ids[rows], confidence[rows])
-            if seeds is not None:
-                seeds[rows] = values[classes] > self.config.seed_threshold
+
+        def fill(strips: Iterator[tuple[int, np.ndarray]]) -> None:
+            for top, values in strips:
+                rows = slice(top, top + values.shape[1])
+                choose(values[:classes], class_ids[rows], confidence[rows])
+                if seeds is not None:
+                    seeds[rows] = values[classes] > self.config.seed_threshold
+
+        if len(parts) == 1:
+            fill(parts[0])
+        else:
+            list(self._pool.map(fill, parts))
         known = self.config.familiarity
         familiarity = None if known is None else known.score(np.mean(descriptions, axis=0))
         return Segmentation(image, class_ids, confidence, self.task, seeds, self.config.min_object, familiarity)

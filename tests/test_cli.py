@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from skimage.data import chelsea
 
@@ -250,6 +251,15 @@ def test_what_cannot_be_run(here, complaint, argv, words):
     Path("empty").mkdir()
     complaint(2, argv, *words)
     assert not list(Path().glob("out/*.csv"))
+
+
+def test_one_run_at_a_time_in_a_folder(here, loads, complaint, capsys):
+    command = ["predict", "pets", "photos", "--out", "out"]
+    Path("out").mkdir()
+    with FileLock("out/.lock"):
+        complaint(2, command, "another run is writing into the folder 'out'", "--out")
+    assert main(command) == 0 and main(command) == 0
+    assert not Path("out/.lock").exists()
 
 
 def test_a_device_that_is_not_here(here, complaint, monkeypatch):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 import os
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from segmenter.config import Config, WeightsError, load_config
+from segmenter.config import Config, WeightsError, load_config, read_weights
 from segmenter.inference import class_probabilities, map_probabilities
 from segmenter.networks import (
     ClassicUNet,
@@ -22,6 +23,8 @@ from segmenter.networks import (
     load_network,
     save_network,
 )
+from segmenter.predict import WEIGHTS
+from segmenter.tasks import TASKS
 
 SMALL = {"_model_class": "ClassicUNet", "classes": 3, "filters": [4, 8, 16]}
 MOBILE = {"encoder_name": "mobilenet_v2", "classes": 2}
@@ -184,7 +187,7 @@ def test_round_trip(tmp_path, description):
 
 
 def test_the_files_of_a_folder(saved):
-    assert sorted(path.name for path in saved.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in saved.iterdir()) == ["SHA256SUMS", "config.json", "model.safetensors"]
     state = load_file(saved / "model.safetensors")
     assert {value.dtype for value in state.values()} == {torch.float16}
     document = json.loads((saved / "config.json").read_text(encoding="utf-8"))
@@ -251,6 +254,7 @@ class Trap:
 
 def test_a_pickle_is_refused_and_not_run(saved, tmp_path, refusal):
     trap = str(tmp_path / "sprung")
+    (saved / "SHA256SUMS").unlink()
     for write in (pickle.dump, torch.save):
         with (saved / "model.safetensors").open("wb") as file:
             write({"weights": Trap(trap)}, file)
@@ -350,11 +354,31 @@ def test_truncated_weights(saved, refusal, length):
     path = saved / "model.safetensors"
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * length) if isinstance(length, float) else length])
+    with refusal(WeightsError, "model.safetensors is damaged or not the file that SHA256SUMS", "restore both"):
+        load_network(saved)
+    (saved / "SHA256SUMS").unlink()
     with refusal(WeightsError, "model.safetensors is damaged or not safetensors", "restore it or train again"):
         load_network(saved)
 
 
+def test_one_changed_bit_is_noticed(saved, refusal):
+    path = saved / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with refusal(WeightsError, "is damaged or not the file that SHA256SUMS beside it lists"):
+        load_network(saved)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_shipped_weights_are_those_listed(task):
+    read_weights(WEIGHTS / task, load_config(WEIGHTS / task))
+    digest = hashlib.sha256((WEIGHTS / task / "model.safetensors").read_bytes()).hexdigest()
+    assert (WEIGHTS / task / "SHA256SUMS").read_text() == f"{digest}  model.safetensors\n"
+
+
 def test_a_header_that_claims_too_much(saved, refusal):
+    (saved / "SHA256SUMS").unlink()
     (saved / "model.safetensors").write_bytes(struct.pack("<Q", 2**62) + b"{}")
     with refusal(WeightsError, "is damaged or not safetensors"):
         load_network(saved)

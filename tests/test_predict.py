@@ -12,7 +12,7 @@ import segmenter
 from segmenter import enlarge as enlarging
 from segmenter.config import WeightsError
 from segmenter.engine_torch import TorchEngine
-from segmenter.enlarge import choose, enlarge
+from segmenter.enlarge import choose, enlarge, shares
 from segmenter.image import ImageError
 from segmenter.networks import ClassicUNet, save_network
 from segmenter.predict import Segmenter
@@ -375,6 +375,25 @@ def test_enlarge_to_its_own_size_changes_nothing():
     values = np.random.default_rng(0).random((2, 5, 6), np.float32)
     ((top, same),) = enlarge(values, 5, 6)
     assert top == 0 and (same == values).all()
+
+
+@pytest.mark.parametrize("target", [(40, 30), (9, 7), (5, 6)])
+def test_a_part_of_the_rows_is_that_part_of_the_whole(target):
+    values = np.random.default_rng(0).random((2, 9, 7), np.float32)
+    whole = np.concatenate([strip.copy() for _, strip in enlarge(values, *target)], axis=1)
+    for first, last in ((0, 1), (2, 4), (3, target[0])):
+        ((top, part),) = enlarge(values, *target, rows=range(first, last))
+        assert top == first and (part == whole[:, first:last]).all()
+
+
+@pytest.mark.parametrize(
+    ("cpus", "height", "parts"), [(1, 4000, 1), (2, 4000, 2), (2, 100, 1), (3, 4001, 3), (64, 4000, 15)]
+)
+def test_large_pictures_are_shared_out(monkeypatch, cpus, height, parts):
+    monkeypatch.setattr(enlarging, "usable_cpus", lambda: cpus)
+    found = shares(height, 1000)
+    assert len(found) == parts
+    assert [row for share in found for row in share] == list(range(height))
 
 
 def test_strips_do_not_change_a_result(monkeypatch, segmenter_for, noise):

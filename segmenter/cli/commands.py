@@ -8,10 +8,12 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from segmenter import measure
@@ -19,7 +21,7 @@ from segmenter.cli.arguments import UsageError, parse
 from segmenter.cli.batch import Batch, Outcome, Wanted
 from segmenter.cli.describe import describe, description_text, score_facts, score_text
 from segmenter.cli.pictures import find
-from segmenter.cli.record import SUMMARY, Record
+from segmenter.cli.record import LOCK, SUMMARY, Record
 from segmenter.config import WeightsError
 from segmenter.image import ImageError
 from segmenter.predict import WEIGHTS, Segmenter
@@ -94,27 +96,47 @@ def _predict(arguments: argparse.Namespace) -> int:
         raise UsageError(
             next(iter(found.missing.values()), "all these pictures are results of earlier runs; give others.")
         )
-    try:
-        record = Record(arguments.out)
-    except OSError as error:
-        raise UsageError(
-            f"the folder {str(arguments.out)!r} cannot be used ({error.strerror or error}); choose another with --out."
-        ) from None
     weights = arguments.weights or WEIGHTS / task.name
     wanted = Wanted(task.name, arguments.format, weights, arguments.tta, arguments.pixel_size)
-    batch = Batch(record, wanted, found.pictures, arguments.force)
-    outcomes = batch.run(_load(arguments, task, arguments.tta)) if batch.todo else ()
     missing = [Outcome(text, "failed", reason) for text, reason in found.missing.items()]
     counts: Counter[str] = Counter()
-    try:
-        for outcome in chain(missing, batch.skipped, _with_progress(outcomes, len(batch.skipped), len(batch.todo))):
-            counts[outcome.status] += 1
-            _tell(outcome, arguments.json)
-    finally:
-        record.write_summary()
+    with _record(arguments.out) as record:
+        batch = Batch(record, wanted, found.pictures, arguments.force)
+        outcomes = batch.run(_load(arguments, task, arguments.tta)) if batch.todo else ()
+        try:
+            for outcome in chain(missing, batch.skipped, _with_progress(outcomes, len(batch.skipped), len(batch.todo))):
+                counts[outcome.status] += 1
+                _tell(outcome, arguments.json)
+        finally:
+            record.write_summary()
     summary = _counted(counts, arguments.out)
     print(summary, file=sys.stderr if arguments.json else sys.stdout)
     return FAILED if counts["failed"] else DONE
+
+
+@contextmanager
+def _record(out: Path) -> Iterator[Record]:
+    """The record of a folder of results. UsageError where the folder takes none, or while another run writes there:
+    neither would know of the other's names."""
+    lock = FileLock(out / LOCK)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+        record = Record(out)
+    except Timeout:
+        raise UsageError(
+            f"another run is writing into the folder {str(out)!r}; wait for it, or choose another with --out."
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"the folder {str(out)!r} cannot be used ({error.strerror or error}); choose another with --out."
+        ) from None
+    try:
+        yield record
+    finally:
+        lock.release()
+        with suppress(OSError):
+            (out / LOCK).unlink()
 
 
 def _with_progress(outcomes: Iterable[Outcome], before: int, todo: int) -> Iterator[Outcome]:

@@ -18,7 +18,7 @@ from segmenter.files import write_whole
 from segmenter.measure import area
 from segmenter.tasks import TASKS
 
-RECORD, SUMMARY = "record.jsonl", "summary.csv"
+RECORD, SUMMARY, LOCK = "record.jsonl", "summary.csv", ".lock"
 COLUMNS = ("picture", "task", "class", "pixels", "percent", "mean_confidence", "objects", "area", "unit", "notice")
 
 
