@@ -24,7 +24,8 @@ from train import cars, nuclei, pets, water
 from train.check import fault_of
 from train.checkpoint import WholeCheckpoints
 from train.data import DataError, Example
-from train.fit import default_precision, main, start_network
+from train.fit import default_precision, main
+from train.start import average, start_network
 
 TRAININGS = {module.TRAINING.task.name: module.TRAINING for module in (pets, water, nuclei, cars)}
 TINY = {"_model_class": "ClassicUNet", "filters": [4, 8], "dropout": 0.2, "norm": True}
@@ -189,7 +190,7 @@ def test_a_checkpoint_takes_its_place_whole(tmp_path, monkeypatch):
 
 
 def test_a_recipe_that_starts_from_another_trains_that_first(root, tmp_path, capsys):
-    training = small(cars.TRAINING, epochs=1)
+    training = small(cars.TRAINING, epochs=1, start_share=0.0)
     main(training, arguments(root, tmp_path / "whole"))
     said = capsys.readouterr().out
     assert said.index("cars, recipe base") < said.index("cars, recipe default")
@@ -199,6 +200,31 @@ def test_a_recipe_that_starts_from_another_trains_that_first(root, tmp_path, cap
     assert "recipe base" not in capsys.readouterr().out and not (tmp_path / "second" / "base").exists()
     whole, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "second"))
     assert all(torch.equal(whole[key], second[key]) for key in whole)
+
+
+def test_the_mean_of_start_and_end(root, tmp_path):
+    for share in (0.0, 0.25):
+        main(small(water.TRAINING, epochs=1, start_share=share), arguments(root, tmp_path / str(share)))
+    start, plain, mean = (load_file(tmp_path / name / "model.safetensors") for name in ("0.25/base", "0.0", "0.25"))
+    moved = 0
+    for key, value in mean.items():
+        if value.is_floating_point():
+            expected = 0.75 * plain[key].float() + 0.25 * start[key].float()
+            assert torch.allclose(value.float(), expected, atol=1e-3, rtol=2e-3)
+            moved += not torch.equal(start[key], plain[key])
+        else:
+            assert torch.equal(value, plain[key])
+    assert moved > 10
+
+
+def test_average_by_hand():
+    network, other = (torch.nn.BatchNorm1d(2) for _ in range(2))
+    torch.nn.init.constant_(other.weight, 3.0)
+    other.running_mean.fill_(8.0)
+    other.num_batches_tracked.fill_(5)
+    average(network, other, 0.25)
+    assert network.weight.tolist() == [1.5, 1.5] and network.running_mean.tolist() == [2.0, 2.0]
+    assert network.num_batches_tracked.item() == 0
 
 
 def test_weights_of_another_network_are_no_start(root, tmp_path, capsys):

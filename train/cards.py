@@ -214,8 +214,10 @@ def reproduction(config: Config) -> str:
     training = importlib.import_module(f"train.{config.task}").TRAINING
     command = f"`python -m train.{config.task} --data DIR`"
     if json.loads(json.dumps(asdict(training.recipes["default"]))) == asdict(Recipe(**config.recipe)):
-        first = config.recipe.get("start")
+        first, share = config.recipe["start"], config.recipe["start_share"]
         before = f", after its recipe `{first}`, whose minutes are not counted here" if first else ""
+        if share:
+            before += f", and then takes {share:.0%} of each weight from what `{first}` left"
         mixed = config.metrics.get("mixed")
         if mixed:
             return (

@@ -35,8 +35,10 @@ BASE = Recipe(
 
 RECIPES = {
     "base": BASE,
-    # Then larger, for the small cars of street scenes.
-    "default": replace(BASE, start="base", crop=288, scale=(0.625, 1.625), learning_rate=1e-3, epochs=10),
+    # Then larger, for the small cars of street scenes, and the mean of both.
+    "default": replace(
+        BASE, start="base", start_share=0.5, crop=288, scale=(0.625, 1.625), learning_rate=1e-3, epochs=10
+    ),
     # A small U-Net from scratch on masks binarised by Otsu, early stopping with patience 2.
     "ancestor": Recipe(
         network={"_model_class": "ClassicUNet", "filters": [16, 32, 64, 128, 256], "dropout": 0.1},

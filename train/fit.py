@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from segmenter.config import WEIGHTS_FILE, Config, WeightsError
 from segmenter.engine import choose_device
-from segmenter.networks import build_network, count_parameters, load_encoder, load_network, save_network
+from segmenter.networks import count_parameters, load_network, save_network
 from segmenter.tasks import Task
 from train import report
 from train.augment import training_transform, validation_transform
@@ -29,6 +29,7 @@ from train.checkpoint import WholeCheckpoints
 from train.data import DataError, EpochShuffle, Example, Examples, collate, data_root
 from train.module import SegmentationModule
 from train.recipe import Recipe
+from train.start import average, start_network
 
 CHECKPOINTS = "checkpoints"
 
@@ -168,6 +169,8 @@ def train_recipe(
     best = best_checkpoint(trainer)
     state = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
     module.load_state_dict(state, strict=False)
+    if start and recipe.start_share:
+        average(module.network, load_network(start)[0], recipe.start_share)
     minutes = (time.monotonic() - started) / 60
     chosen = history.best()
     metrics = {**chosen, "epochs": len(history.epochs), "minutes": round(minutes, 1)}
@@ -183,40 +186,6 @@ def fetch(training: TrainingTask, root: Path) -> None:
             download(root)
         except OSError as error:
             raise DataError(f"the download did not finish ({error}); check the network and run it again.") from error
-
-
-def start_network(recipe: Recipe, config: Config, encoder: str, start: Path | None = None) -> tuple[nn.Module, Config]:
-    """The network to train and the config with its normalisation.
-
-    It is filled from the folder ``start``, else its encoder is filled as the recipe says.
-    """
-    if start:
-        network, found = load_network(start)
-        held = {key: value for key, value in found.network.items() if key != "encoder_weights"}
-        if held != config.network:
-            raise DataError(f"{start} holds the network {held}, but this recipe trains {config.network}.")
-        return network.train(), replace(config, mean=found.mean, std=found.std)
-    network = build_network(config.network)
-    if recipe.init == "random":
-        return network, config
-    if encoder != "imagenet":
-        if not Path(encoder).is_file():
-            raise DataError(f"{encoder} is no encoder file; give imagenet, random or a .safetensors file.")
-        load_encoder(network, encoder)
-        return network, config
-    from segmentation_models_pytorch.encoders import get_encoder, get_preprocessing_params
-
-    encoder_name = config.network["encoder_name"]
-    try:
-        pretrained = get_encoder(encoder_name, weights="imagenet").state_dict()
-    except Exception as error:  # the hub's client raises errors of several libraries
-        raise DataError(
-            f"the ImageNet encoder {encoder_name} could not be downloaded ({type(error).__name__}); "
-            "check the network, or give --encoder FILE.safetensors or --encoder random."
-        ) from error
-    nn.Module.load_state_dict(network.get_submodule("encoder"), pretrained)
-    parameters = get_preprocessing_params(encoder_name, "imagenet")
-    return network, replace(config, mean=tuple(parameters["mean"]), std=tuple(parameters["std"]))
 
 
 def fit(

@@ -9,6 +9,7 @@ are learnt from too, the band where Oxford has its border ignored.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from segmenter.tasks import PETS
@@ -20,16 +21,20 @@ from train.voc import CAT, DOG, voc_examples
 
 TRIMAP = lookup({1: 1, 2: 0, 3: 2}, default=255)
 
+BASE = Recipe(
+    network=UNET,
+    size=256,
+    crop=192,
+    scale=(0.5625, 1.29375),
+    augment="photo",
+    epochs=18,
+    batch=16,
+)
+
 RECIPES = {
-    "default": Recipe(
-        network=UNET,
-        size=256,
-        crop=192,
-        scale=(0.5625, 1.29375),
-        augment="photo",
-        epochs=18,
-        batch=16,
-    ),
+    "base": BASE,
+    # Then at the scale of prediction, and the mean of both.
+    "default": replace(BASE, start="base", start_share=0.5, crop=224, scale=(0.7, 1.25), learning_rate=4e-4, epochs=8),
     # Two Keras U-Nets from scratch; this one is the larger, 34,513,475 parameters.
     "ancestor": Recipe(
         network={"_model_class": "ClassicUNet", "filters": [64, 128, 256, 512, 1024], "dropout": 0.3},

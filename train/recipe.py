@@ -25,6 +25,7 @@ class Recipe:
     # "imagenet" starts the encoder from ImageNet, "random" starts everything from scratch.
     init: Literal["imagenet", "random"] = "imagenet"
     start: str = ""  # name of the recipe that is trained first and whose weights this one goes on from
+    start_share: float = 0.0  # of these weights in the finished ones (WiSE-FT; Wortsman et al., CVPR 2022)
 
     # What the network sees.
     size: int = 256  # working size (fit) or tile (tile) in prediction

@@ -9,6 +9,7 @@ file's stem parts test, val and train.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,17 +23,21 @@ from train.recipe import UNET, Recipe
 
 BLACK = 8  # the brightest channel of a black pixel, JPEG noise included
 
+BASE = Recipe(
+    network=UNET,
+    size=256,
+    overlap=64,
+    crop=192,
+    scale=(0.4, 1.5),
+    augment="satellite",
+    epochs=12,
+    batch=16,
+)
+
 RECIPES = {
-    "default": Recipe(
-        network=UNET,
-        size=256,
-        overlap=64,
-        crop=192,
-        scale=(0.4, 1.5),
-        augment="satellite",
-        epochs=12,
-        batch=16,
-    ),
+    "base": BASE,
+    # Then whole tiles, and the mean of both.
+    "default": replace(BASE, start="base", start_share=0.5, crop=256, learning_rate=1e-3, epochs=6),
     # Classic U-Net with three output maps there (8,639,811 parameters), two here.
     "ancestor": Recipe(
         network={"_model_class": "ClassicUNet", "filters": [32, 64, 128, 256, 512], "head_filters": [32]},
