@@ -65,6 +65,22 @@ def test_probabilities_become_the_shares_of_pixels(root, logit, shift, monkeypat
         assert true[side].mean() == pytest.approx(probability[side].mean(), abs=0.03)
 
 
+def test_each_dataset_weighs_alike(root):
+    """Five pictures of one are all water, one of another has none: a network that knows nothing stays undecided."""
+
+    class Undecided(nn.Module):
+        def forward(self, pixels):
+            return torch.zeros(len(pixels), 2, *pixels.shape[2:])
+
+    recipe = replace(water.RECIPES["default"], size=64)
+    example = water.examples(root, "val", recipe)[0]
+    shape = example.read_target().shape
+    wet = replace(example, source="one", read_target=lambda: np.ones(shape, np.uint8))
+    dry = replace(example, source="another", read_target=lambda: np.zeros(shape, np.uint8))
+    found = calibrate.fit_confidence(water.TRAINING, Undecided(), water_config(), [*[wet] * 5, dry], recipe)
+    assert found.offsets == pytest.approx((0, 0), abs=0.01)
+
+
 def test_seeds_are_chosen_by_their_precision(root, monkeypatch):
     """Cores stand out at 0.55 in a noise of cores at 0.45: thresholds between the two alone find the objects."""
 
@@ -123,7 +139,7 @@ def test_without_the_other_tasks_data_it_says_so(trained, tmp_path, capsys):
 
 def test_a_network_without_an_encoder_has_no_familiarity(root):
     config, recipe = water_config(), water.RECIPES["default"]
-    segmenter = Segmenter(TASKS["water"], TorchEngine(Sure(2.0), config), config)
+    segmenter = Segmenter(TASKS["water"], TorchEngine(Sure(2.0, 0.0), config), config)
     val = water.examples(root, "val", recipe)
     assert calibrate.fit_familiarity(water.TRAINING, segmenter, val, root, recipe) is None
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle
@@ -73,13 +74,14 @@ def fit_confidence(
     device: str = "cpu",
 ) -> Config:
     """The config with the temperature in [0.3, 3] and the offsets in [-2, 2], that of background 0, of the least
-    cross-entropy over pixels of the validation pictures."""
+    cross-entropy over pixels of the validation pictures, each dataset weighing alike."""
     transform = validation_transform(recipe, config.input_policy, training.to_network_target)
     class_of_map = torch.tensor(config.network_classes)
     generator = torch.Generator().manual_seed(recipe.seed)
-    logits, targets = [], []
+    logits, targets, weights = [], [], []
     pictures = Examples(val, transform)
-    for image, target in (pictures[i] for i in range(len(pictures))):
+    pictures_of = Counter(example.source for example in val)
+    for example, (image, target) in zip(val, (pictures[i] for i in range(len(val))), strict=True):
         known = (target != IGNORE).flatten().nonzero()[:, 0]
         if not len(known):
             continue
@@ -88,7 +90,8 @@ def fit_confidence(
             found = network.to(device)(normalise(image[None].to(device), config.mean, config.std))[0]
         logits.append(found.float().cpu().flatten(1)[:, drawn])
         targets.append(class_of_map[target.flatten()[drawn]])
-    pixels, true = torch.cat(logits, dim=1)[None, :, :, None], torch.cat(targets)
+        weights.append(torch.full((PIXELS,), 1 / pictures_of[example.source]))
+    pixels, true, weight = torch.cat(logits, dim=1)[None, :, :, None], torch.cat(targets), torch.cat(weights)
 
     def scaled_by(found: np.ndarray) -> Config:
         temperature, *offsets = (round(float(value), 4) for value in (np.exp(found[0]), *found[1:]))
@@ -97,7 +100,8 @@ def fit_confidence(
     def cross_entropy(found: np.ndarray) -> float:
         scaled = scaled_by(found)
         probabilities = class_probabilities(map_probabilities(pixels, scaled), scaled)[0, :, :, 0]
-        return float(-probabilities.clamp(min=1e-7).log().gather(0, true[None]).mean())
+        surprise = -probabilities.clamp(min=1e-7).log().gather(0, true[None])[0]
+        return float((surprise * weight).sum() / weight.sum())
 
     start = np.zeros(len(config.classes))
     bounds = [(np.log(0.3), np.log(3.0)), *[(-2.0, 2.0)] * (len(start) - 1)]

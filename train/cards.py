@@ -213,11 +213,11 @@ def reproduction(config: Config) -> str:
     """Whether today's default recipe is the one that made the weights."""
     training = importlib.import_module(f"train.{config.task}").TRAINING
     command = f"`python -m train.{config.task} --data DIR`"
-    if json.loads(json.dumps(asdict(training.recipes["default"]))) == asdict(Recipe(**config.recipe)):
-        first, share = config.recipe["start"], config.recipe["start_share"]
-        before = f", after its recipe `{first}`, whose minutes are not counted here" if first else ""
-        if share:
-            before += f", and then takes {share:.0%} of each weight from what `{first}` left"
+    recipe = Recipe(**config.recipe)
+    if json.loads(json.dumps(asdict(training.recipes["default"]))) == asdict(recipe):
+        before = f", after its recipe `{recipe.start}`, whose minutes are not counted here" if recipe.start else ""
+        if recipe.start_share:
+            before += f", and then takes {recipe.start_share:.0%} of each weight from what `{recipe.start}` left"
         mixed = config.metrics.get("mixed")
         if mixed:
             return (
