@@ -10,8 +10,9 @@ import pytest
 from segmenter.config import METRICS_FILE, load_config, save_config
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
-from train import cards, nuclei
-from train.cards import README, card, with_table
+from train import cards, nuclei, scoreboard
+from train.cards import card
+from train.scoreboard import README, with_table
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -31,11 +32,12 @@ def ancestor(tmp_path, monkeypatch):
     for task in TASKS:
         (tmp_path / "weights" / task).mkdir(parents=True)
         for file in (WEIGHTS / task).iterdir():
-            if file.name != cards.ANCESTOR_FILE:
+            if file.name != scoreboard.ANCESTOR_FILE:
                 (tmp_path / "weights" / task / file.name).write_bytes(file.read_bytes())
-    monkeypatch.setattr(cards, "WEIGHTS", tmp_path / "weights")
+    for module in (cards, scoreboard):
+        monkeypatch.setattr(module, "WEIGHTS", tmp_path / "weights")
     monkeypatch.setattr(cards, "README", tmp_path / "README.md")
-    (tmp_path / "README.md").write_text(f"before {cards.START} old {cards.END} after")
+    (tmp_path / "README.md").write_text(f"before {scoreboard.START} old {scoreboard.END} after")
     recipe = nuclei.RECIPES["ancestor"]
     run = tmp_path / "run"
     run.mkdir()
