@@ -139,13 +139,6 @@ def reproduction(config: Config) -> str:
         before = f", after its recipe `{recipe.start}`, whose minutes are not counted here" if recipe.start else ""
         if recipe.start_share:
             before += f", and then takes {recipe.start_share:.0%} of each weight from what `{recipe.start}` left"
-        mixed = config.metrics.get("mixed")
-        if mixed:
-            return (
-                f"{command} trains by this recipe{before}. Three quarters of each weight are of such a run, one of "
-                f"{mixed}: the mean holds better on other laboratories' pictures "
-                "([the experiments](../../docs/experiments.md))."
-            )
         return f"{command} trains by this recipe{before}."
     return (
         f"These weights were made by an earlier recipe, which stands below; {command} trains by today's, which "

@@ -9,6 +9,7 @@ rim, so that touching nuclei come apart; both are the class nucleus.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -21,18 +22,25 @@ from train.data import DataError, Example, read_grey, require, split_of
 from train.fit import TrainingTask, main
 from train.recipe import UNET, Recipe
 
+BASE = Recipe(
+    network=UNET,
+    size=512,
+    overlap=64,
+    crop=224,
+    scale=(0.5, 2.5),
+    auto_contrast=True,
+    augment="microscopy",
+    epochs=16,
+    batch=16,
+)
+
+SECOND = replace(BASE, start="base", start_share=0.5, crop=256, learning_rate=1e-3, epochs=6, seed=1)
+
 RECIPES = {
-    "default": Recipe(
-        network=UNET,
-        size=512,
-        overlap=64,
-        crop=224,
-        scale=(0.5, 2.5),
-        auto_contrast=True,
-        augment="microscopy",
-        epochs=16,
-        batch=16,
-    ),
+    # Three stages: after each of the later two, the mean of what it began and what it ended with.
+    "base": BASE,
+    "second": SECOND,
+    "default": replace(SECOND, start="second", epochs=5, seed=2),
     # TensorFlow's tutorial network: MobileNetV2 and transposed convolutions, early stopping.
     "ancestor": Recipe(
         network={"_model_class": "TransposedUNet", "encoder_name": "mobilenet_v2"},
