@@ -60,9 +60,10 @@ def choose(probabilities: np.ndarray, class_ids: np.ndarray, confidence: np.ndar
 
     ``probabilities`` float32 (C, H, W); of equal ones the first counts.
     """
-    confidence[...] = probabilities[0]
-    class_ids[...] = 0
-    for class_id, candidate in enumerate(probabilities[1:], 1):
+    first, second, *others = probabilities
+    np.greater(second, first, out=class_ids.view(bool))
+    np.maximum(first, second, out=confidence)
+    for class_id, candidate in enumerate(others, 2):
         np.copyto(class_ids, np.uint8(class_id), where=candidate > confidence)
         np.maximum(confidence, candidate, out=confidence)
-    confidence.clip(0, 1, out=confidence)
+    np.minimum(confidence, 1, out=confidence)  # rounding may leave it just above

@@ -203,7 +203,8 @@ def _files(
 
 def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    # Photographs take a third of the time at level 3, and a tenth more bytes.
+    image.save(buffer, "PNG", compress_level=3 if image.mode in ("RGB", "RGBA") else 6)
     return buffer.getvalue()
 
 

@@ -267,7 +267,7 @@ def fit(image: np.ndarray, size: int, multiple: int = 32) -> tuple[np.ndarray, t
     """
     height, width = fitted_size(image.shape[0], image.shape[1], size)
     window = np.full((height + -height % multiple, width + -width % multiple, 3), PAD_VALUE, np.uint8)
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
     window[:height, :width] = np.asarray(resized)
     return window, (height, width)
 
