@@ -26,7 +26,7 @@ from page.style import css, script, theme
 
 SESSIONS = 50  # results held at once, each up to about 35 MB
 QUEUE = 100  # events that wait; who comes later is told that the page is busy
-M_ARENA_MAX = -8  # of malloc.h
+M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3  # of malloc.h
 MAX_FILE_SIZE = "400mb"  # what segmenter.image reads at most; 50 megapixels of 16-bit RGB are 300 MB
 
 # One network at a time, in the order of asking: each uses all cores. A picture that comes while
@@ -68,9 +68,11 @@ def server_name() -> str:
 
 def share_heaps() -> None:
     """Let all threads share two heaps where the system has glibc: with one for each, what 40 threads once needed is
-    held for ever."""
+    held for ever. What has 4 MB and more is given back as soon as it is free."""
     with suppress(AttributeError, OSError, TypeError):  # another system
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_ARENA_MAX, 2)
+        libc.mallopt(M_MMAP_THRESHOLD, 4 << 20)
 
 
 def main() -> None:
