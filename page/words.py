@@ -51,11 +51,13 @@ def rows(stats: Sequence[ClassStats]) -> list[Row]:
 
 
 def percent(fraction: float) -> str:
-    """A share in [0, 1] as people write it: 34%, 3.4%, under 0.1%."""
+    """A share in [0, 1] as people write it: 34%, 3.4%, 99.8%, under 0.1%, over 99.9%."""
     share = 100 * fraction
     if 0 < share < 0.1:
         return "under 0.1%"
-    return f"{share:.1f}%" if share < 9.95 and share else f"{share:.0f}%"
+    if 99.9 < share < 100:
+        return "over 99.9%"
+    return f"{share:.1f}%" if 0 < share < 9.95 or 99 < share < 100 else f"{share:.0f}%"
 
 
 def extent(pixels: float, pixel_size: float | None, task: Task) -> str:

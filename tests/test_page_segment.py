@@ -265,7 +265,17 @@ def test_a_suggestion_is_taken_over(fakes: dict[str, FakeSegmenter], picture: Pa
 
 @pytest.mark.parametrize(
     ("fraction", "text"),
-    [(0, "0%"), (0.0004, "under 0.1%"), (0.034, "3.4%"), (0.0996, "10%"), (0.345, "34%"), (1, "100%")],
+    [
+        (0, "0%"),
+        (0.0004, "under 0.1%"),
+        (0.034, "3.4%"),
+        (0.0996, "10%"),
+        (0.345, "34%"),
+        (0.989, "99%"),
+        (0.998, "99.8%"),
+        (0.9996, "over 99.9%"),
+        (1, "100%"),
+    ],
 )
 def test_shares_read_as_people_write_them(fraction: float, text: str) -> None:
     assert words.percent(fraction) == text
