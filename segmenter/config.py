@@ -7,7 +7,6 @@ in the config under ``_segmenter``; smp's own ``from_pretrained`` skips keys wit
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -16,7 +15,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from segmenter.files import write_whole
+from segmenter.files import checksum, write_whole
 from segmenter.tasks import InputPolicy
 
 CONFIG_FILE = "config.json"
@@ -130,7 +129,7 @@ def load_config(folder: str | os.PathLike[str]) -> Config:
 def write_weights(data: bytes, folder: str | os.PathLike[str]) -> None:
     """Write ``model.safetensors`` and its line in ``SHA256SUMS`` into a ``folder`` that is there, each whole or not."""
     write_whole(Path(folder) / WEIGHTS_FILE, data)
-    write_whole(Path(folder) / CHECKSUM_FILE, _checksum(data).encode())
+    write_whole(Path(folder) / CHECKSUM_FILE, checksum(WEIGHTS_FILE, data).encode())
 
 
 def read_weights(folder: str | os.PathLike[str], config: Config) -> bytes:
@@ -142,16 +141,11 @@ def read_weights(folder: str | os.PathLike[str], config: Config) -> bytes:
     except OSError:
         raise WeightsError(f"{path} is missing; restore it or run `python -m train.{config.task}`.") from None
     listed = path.with_name(CHECKSUM_FILE)
-    if listed.is_file() and listed.read_text(encoding="utf-8", errors="replace") != _checksum(data):
+    if listed.is_file() and listed.read_text(encoding="utf-8", errors="replace") != checksum(WEIGHTS_FILE, data):
         raise WeightsError(
             f"{path} is damaged or not the file that {CHECKSUM_FILE} beside it lists; restore both or train again."
         )
     return data
-
-
-def _checksum(data: bytes) -> str:
-    """The line of the weights as `sha256sum` writes and checks it."""
-    return f"{hashlib.sha256(data).hexdigest()}  {WEIGHTS_FILE}\n"
 
 
 def impossible(config: Config) -> str | None:

@@ -22,7 +22,7 @@ from threading import Lock
 import numpy as np
 
 from segmenter.config import Config, read_weights
-from segmenter.files import user_cache
+from segmenter.files import checksum, user_cache
 from segmenter.openvino_silent import PARTS, ov
 from segmenter.threads import usable_cpus
 
@@ -112,7 +112,7 @@ def is_whole(folder: Path) -> bool:
 
 def checksums(folder: Path) -> str:
     files = [folder / f"{part}{suffix}" for part in PARTS for suffix in (".xml", ".bin")]
-    return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
+    return "".join(checksum(file.name, file.read_bytes()) for file in files)
 
 
 def convert(weights: Path, folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,11 @@ def write_whole(path: Path, content: bytes) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def checksum(name: str, content: bytes) -> str:
+    """The line of a file as `sha256sum` writes and checks it."""
+    return f"{hashlib.sha256(content).hexdigest()}  {name}\n"
 
 
 def user_cache() -> Path:

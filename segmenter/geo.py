@@ -27,6 +27,10 @@ class Georeference:
     crs: str | None
     metres: float | None = None
 
+    def side(self, unit: str) -> float | None:
+        """The side of a pixel in a unit of length, None where it is not known in that."""
+        return None if unit != "m" or self.metres is None else round(self.metres, 4)
+
 
 def read_georeference(path: str | os.PathLike[str]) -> Georeference | None:
     """The georeference of a GeoTIFF; None for any other file, and for one whose tie points make no affine map.
@@ -66,7 +70,7 @@ def pixel_side(path: str | os.PathLike[str], unit: str) -> float | None:
         place = read_georeference(path)
     except GeoError:
         return None
-    return None if place is None or place.metres is None else round(place.metres, 4)
+    return None if place is None else place.side(unit)
 
 
 def _tiff_tags(path: str | os.PathLike[str]) -> dict[int, object]:

@@ -140,12 +140,13 @@ class Batch:
 
     def _images(self, max_pixels: int) -> Iterator[np.ndarray]:
         """The pictures that can be read; each waits for its result, the others have failed."""
+        unit = TASKS[self.wanted.task].length_unit
         for job in self.todo:
             path = job.picture.path
             try:
                 version = _version(path)
                 ground = read_georeference(path) if "geojson" in self.wanted.formats else None
-                size = self.wanted.pixel_size or pixel_side(path, TASKS[self.wanted.task].length_unit)
+                size = self.wanted.pixel_size or (ground.side(unit) if ground else pixel_side(path, unit))
                 image = read_image(path, max_pixels)
             except TROUBLE as error:
                 self._failed.append(_failure(job, error))
