@@ -1,4 +1,5 @@
-"""The endpoints for programs. Gradio reads their documentation from the docstrings, one line for a parameter."""
+"""The endpoints for programs. Gradio reads their documentation from the docstrings, one line for a parameter or a
+returned value."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
+from gradio.data_classes import FileData, GradioRootModel
+from gradio.processing_utils import save_base64_to_cache
 
 from page import batch, downloads, words
 from page.log import logged, note
@@ -25,6 +28,19 @@ from segmenter.scoring import score as compare
 from segmenter.tasks import Task, get_task
 
 GradioFile = Mapping[str, Any]  # Gradio's record of an upload, with its ``path``
+
+
+class GivenFiles(GradioRootModel):
+    """What comes for several files: Gradio's records, and from MCP clients data: addresses, which Gradio turns into
+    files everywhere but in a list. Its schema says in place what a file is, as there it follows no reference either."""
+
+    root: list[FileData | str]
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:
+        file = FileData.model_json_schema(*arguments, **options)
+        file["properties"]["meta"] = file.pop("$defs")["FileDataMeta"]
+        return {"type": "array", "items": file}
 
 
 @contextmanager
@@ -49,10 +65,11 @@ def segment(
         pixel_size: The side of a pixel, for areas: in µm for nuclei, in m for water, where GeoTIFFs tell it themselves.
 
     Returns:
-        The overlay as a JPEG; the class ids as an indexed PNG; one row per class with class, color, pixels, percent
-        and mean_confidence; a record of the sentence, the number of objects (null where the task counts none), the
-        notice (null unless the picture is unlike those the model was trained on) and the area found; and the files
-        of the formats. Pictures are at the size of the one given.
+        The overlay as a JPEG at the picture's own size
+        the class ids as an indexed PNG of that size
+        one row per class of class, color, pixels, percent and mean_confidence
+        a record of sentence, objects (null where none are counted), notice (null unless the picture is strange), area
+        the files of the formats asked for
     """
     known = _task(task)
     unknown = [name for name in formats or () if name not in FORMATS]
@@ -87,8 +104,8 @@ def segment_batch(task: str, pictures: Sequence[GradioFile] | None) -> tuple[str
         pictures: Picture files, zips of them, or both; at most 1,000 pictures and 2 GB unpacked.
 
     Returns:
-        A zip with a mask and an overlay of each picture and the table stats.csv; and one row per picture with
-        picture, problem (null where there is none), sentence, notice and objects.
+        A zip with a mask and an overlay of each picture and the table stats.csv
+        one row per picture of picture, problem (null where there is none), sentence, notice and objects
     """
     known = _task(task)
     with refusals():
@@ -122,8 +139,8 @@ def score(task: str, picture: GradioFile | None, true_mask: GradioFile | None) -
         true_mask: Its true mask: a PNG of class ids (255 is ignored), a black and white picture, or COCO JSON.
 
     Returns:
-        A record of mean_iou, foreground_iou, pixel_accuracy and boundary_f, of iou and dice per class, of confusion
-        (rows true, columns found) and ignored, a count of pixels; and a picture of the errors.
+        A record of mean_iou, foreground_iou, pixel_accuracy, boundary_f, iou and dice per class, confusion, ignored
+        a picture of the errors
     """
     known = _task(task)
     image, truth = _path(picture, "picture"), _path(true_mask, "true mask")
@@ -144,8 +161,7 @@ def suggest(picture: GradioFile | None) -> dict[str, Any]:
         picture: A picture file.
 
     Returns:
-        A record of task (null where none fits), the reason in one sentence, and the familiarity by task: the
-        log-odds that the picture is like those the model was trained on.
+        A record of task (null where none fits), reason in one sentence, familiarity (log-odds) by task
     """
     path = _path(picture, "picture")
     with refusals():
@@ -170,6 +186,7 @@ def add_endpoints(settings: Mapping[str, Any]) -> None:
     overlaid = gr.Image(label="Overlay", visible=False)
     files = gr.File(file_count="multiple", label="Files", visible=False)
     pictures = gr.File(file_count="multiple", label="Pictures", visible=False)
+    pictures.data_model = GivenFiles
     errors = gr.Image(label="Errors", visible=False)
     endpoints = (
         (segment, [task(), file("Picture"), formats, pixel_size],
@@ -201,9 +218,21 @@ def _path(file: GradioFile | None, what: str) -> Path:
     return Path(str(file["path"]))
 
 
-def uploads(files: Sequence[GradioFile] | None) -> list[tuple[str, str]]:
-    """The name that each file had with the visitor, and its path here."""
-    return [(_name(file), str(file["path"])) for file in files or ()]
+def uploads(files: Sequence[GradioFile | str] | None) -> list[tuple[str, str]]:
+    """The name that each file had with the visitor, and its path here. ValueError for what is none."""
+    found = []
+    for number, file in enumerate(files or (), 1):
+        if isinstance(file, str):
+            if not file.startswith("data:"):
+                raise ValueError(f"Picture {number} is no file; upload it, or give it whole as a data: address.")
+            try:
+                path = save_base64_to_cache(file, str(folder()))
+            except ValueError:
+                raise ValueError(f"Picture {number} is a broken data: address; encode the file in base64.") from None
+            found.append((f"{number}{Path(path).suffix}", path))
+        else:
+            found.append((_name(file), str(file["path"])))
+    return found
 
 
 def _name(file: GradioFile) -> str:
