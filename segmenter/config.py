@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -30,18 +31,28 @@ class WeightsError(ValueError):
 
 
 @dataclass(frozen=True)
-class Familiarity:
-    """Tells pictures like those a model learnt from apart from others.
-
-    The score of a picture is ``weights`` (F,) times its description plus ``bias``: log-odds of being such a
-    picture, shifted so that at least 98 of 100 validation pictures are above 0.
-    """
+class Judge:
+    """Log-odds from a part of a description: ``weights`` times it plus ``bias``."""
 
     weights: tuple[float, ...]
     bias: float
 
+
+@dataclass(frozen=True)
+class Familiarity:
+    """Tells pictures like those a model learnt from apart from others.
+
+    The description of a picture falls into one part for each judge. Its score is what the strictest of them says:
+    log-odds of being such a picture, shifted so that at least 98 of 100 validation pictures are above 0.
+    """
+
+    judges: tuple[Judge, ...]
+
     def score(self, description: np.ndarray) -> float:
-        return float(description.astype(np.float64) @ np.array(self.weights) + self.bias)
+        ends = np.cumsum([len(judge.weights) for judge in self.judges])
+        parts = np.split(description.astype(np.float64), ends[:-1])
+        said = [part @ np.array(judge.weights) + judge.bias for judge, part in zip(self.judges, parts, strict=True)]
+        return float(min(said))
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,8 @@ def save_config(config: Config, folder: str | os.PathLike[str]) -> None:
     document = {**own.pop("network"), "encoder_weights": None, "_segmenter": own}
     if document["_model_class"] == "ClassicUNet":
         del document["encoder_weights"]
-    write_whole(Path(folder) / CONFIG_FILE, (json.dumps(document, indent=2) + "\n").encode())
+    text = re.sub(r"\[([^][{}]+)\]", lambda row: f"[{' '.join(row[1].split())}]", json.dumps(document, indent=2))
+    write_whole(Path(folder) / CONFIG_FILE, (text + "\n").encode())
 
 
 def load_config(folder: str | os.PathLike[str]) -> Config:
@@ -113,10 +125,12 @@ def load_config(folder: str | os.PathLike[str]) -> Config:
         own = document.pop("_segmenter")
         fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in own.items()}
         if fields.get("familiarity") is not None:
-            found = fields["familiarity"]
-            fields["familiarity"] = Familiarity(tuple(found["weights"]), found["bias"])
+            judges = fields["familiarity"]["judges"]
+            fields["familiarity"] = Familiarity(
+                tuple(Judge(tuple(map(float, one["weights"])), float(one["bias"])) for one in judges)
+            )
         config = Config(network=document, **fields)
-    except (AttributeError, KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise WeightsError(
             f"{path} lacks the fields of this project under '_segmenter'; restore it or train again."
         ) from None

@@ -29,7 +29,7 @@ from segmenter.threads import usable_cpus
 log = logging.getLogger(__name__)
 
 CHECKSUMS = "checksums"
-FORM = 1  # of what is converted; one more when ``segmenter.inference`` says something else
+FORM = 2  # of what is converted; one more when ``segmenter.inference`` says something else
 MOST_CACHED = 16  # converted networks; the oldest go
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from segmenter.config import Config
 
-DESCRIBING = (3, 4)  # the encoder's features at 1/8 and 1/16 of the picture's size
+# What describes a window, in parts: the encoder's features at 1/8 and 1/16 of the size tell textures, at 1/32 things.
+DESCRIBING = ((3, 4), (5,))
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
@@ -49,15 +50,19 @@ def class_probabilities(maps: Tensor, config: Config) -> Tensor:
 class Encoder(nn.Module):
     """uint8 windows (B, H, W, 3) -> what the decoder needs, and first of all the windows' descriptions.
 
-    A description (B, F) float32 is the means over the window of the encoder's features at 1/8 and 1/16 of its
-    size; ``segmenter.config.Familiarity`` judges by it. Networks other than smp's have none and are the
-    decoder's as a whole: it gets the pixels (B, 3, H, W).
+    A description (B, F) float32 is the means over the window of the encoder's features that ``DESCRIBING`` names,
+    ``parts`` the lengths of its parts; ``segmenter.config.Familiarity`` judges by it. Networks other than smp's have
+    none and are the decoder's as a whole: it gets the pixels (B, 3, H, W).
     """
 
     def __init__(self, network: Any, config: Config) -> None:
         super().__init__()
         self.encoder = network.encoder if hasattr(network, "segmentation_head") else None
         self.mean, self.std = config.mean, config.std
+        channels = self.encoder.out_channels if self.encoder is not None else ()
+        levels = [[level for level in part if level < len(channels)] for part in DESCRIBING]
+        self.levels = [level for part in levels for level in part]
+        self.parts = [sum(channels[level] for level in part) for part in levels if part]
 
     @property
     def describes(self) -> bool:
@@ -68,7 +73,7 @@ class Encoder(nn.Module):
         if self.encoder is None:
             return (pixels,)
         features = self.encoder(pixels)
-        means = [features[level].mean(dim=(2, 3)) for level in DESCRIBING]
+        means = [features[level].mean(dim=(2, 3)) for level in self.levels]
         return torch.cat(means, dim=1).float(), *features[1:]
 
 

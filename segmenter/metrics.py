@@ -133,7 +133,8 @@ def average_precision(matches: list[tuple[np.ndarray, int, int]]) -> dict[float,
     """AP = TP / (TP + FP + FN) over all objects of all pictures at IoU 0.50, 0.55, ... 0.95.
 
     The definition of the Data Science Bowl 2018 (Caicedo et al., Nature Methods 2019), summed over
-    the dataset as in StarDist. ``matches`` are results of ``object_matches``; 1 where no object is.
+    the dataset as in StarDist; the competition took the mean over pictures. ``matches`` are results of
+    ``object_matches``; 1 where no object is.
     """
     true = sum(match[1] for match in matches)
     guess = sum(match[2] for match in matches)

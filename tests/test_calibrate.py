@@ -11,7 +11,7 @@ from generated_data import write_all
 from torch import nn
 
 from segmenter import Segmenter
-from segmenter.config import Config, Familiarity, load_config
+from segmenter.config import Config, Familiarity, Judge, load_config
 from segmenter.engine_torch import TorchEngine
 from segmenter.networks import build_network, save_network
 from segmenter.tasks import TASKS
@@ -103,7 +103,7 @@ def test_familiarity_tells_the_sides_apart():
     rng = np.random.default_rng(0)
     near, far = rng.normal(0, 1, (60, 8)), rng.normal(0, 1, (80, 8)) + [4, *[0] * 7]
     weights, bias = calibrate.logistic_regression(near, far)
-    known = Familiarity(tuple(weights), bias)
+    known = Familiarity((Judge(tuple(weights), bias),))
     assert np.mean([known.score(row) > 0 for row in near]) > 0.95
     assert np.mean([known.score(row) < 0 for row in far]) > 0.95
     assert weights[0] < 3 * -abs(weights[1:]).max()
@@ -120,7 +120,7 @@ def test_a_config_with_everything_chosen_is_read_back(root, trained, tmp_path, c
     save_network(*trained, tmp_path)
     calibrate.calibrate(pets.TRAINING, tmp_path, root, "cpu")
     found = load_config(tmp_path)
-    assert found.familiarity is not None and len(found.familiarity.weights) == 32 + 96
+    assert found.familiarity is not None and [len(one.weights) for one in found.familiarity.judges] == [32 + 96, 1280]
     assert 0.3 <= found.temperature <= 3 and len(found.offsets) == 3 and found.offsets[0] == 0
     assert "temperature" in capsys.readouterr().out
     result = Segmenter.load("pets", tmp_path).predict(np.zeros((50, 60, 3), np.uint8))
@@ -141,17 +141,19 @@ def test_a_network_without_an_encoder_has_no_familiarity(root):
     config, recipe = water_config(), water.RECIPES["default"]
     segmenter = Segmenter(TASKS["water"], TorchEngine(Sure(2.0, 0.0), config), config)
     val = water.examples(root, "val", recipe)
-    assert calibrate.fit_familiarity(water.TRAINING, segmenter, val, root, recipe) is None
+    assert calibrate.fit_familiarity(water.TRAINING, segmenter, [], val, root, recipe) is None
 
 
 @pytest.mark.parametrize("size", [(40, 60), (150, 90)])
 def test_a_prediction_judges_the_description(trained, size):
     network, config = trained
-    ones = Familiarity(tuple([1.0] * 128), -3.0)
+    textures, things = Judge((1.0,) * 128, -3.0), Judge((1.0,) * 1280, 2.0)
+    ones = Familiarity((textures, things))
     config = nuclei_config(config, ones)
     model = Segmenter(TASKS["nuclei"], TorchEngine(network, config), config)
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
-    expected = model.describe(image).astype(np.float64).sum() - 3
+    description = model.describe(image).astype(np.float64)
+    expected = min(description[:128].sum() - 3, description[128:].sum() + 2)
     assert model.predict(image).familiarity == pytest.approx(expected, abs=1e-4)
 
 
@@ -162,10 +164,10 @@ def nuclei_config(config: Config, familiarity: Familiarity) -> Config:
 
 def test_drawn_pictures_are_pictures():
     pictures = list(calibrate.drawn())
-    assert len(pictures) == 7 * 10
+    assert len(pictures) == 7 * 12
     assert {(picture.shape, picture.dtype) for picture in pictures} == {
         ((256, 256, 3), np.dtype(np.uint8)),
-        ((384, 512, 3), np.dtype(np.uint8)),
+        ((512, 512, 3), np.dtype(np.uint8)),
     }
     assert len({picture.tobytes() for picture in pictures}) == len(pictures)
 

@@ -185,9 +185,9 @@ def test_the_progress_bar(here, loads, capsys, monkeypatch):
 
 
 def test_a_strange_picture_is_noted(here, monkeypatch, segmenter_for, capsys):
-    from segmenter.config import Familiarity
+    from segmenter.config import Familiarity, Judge
 
-    strange = segmenter_for(familiarity=Familiarity((), -1.0))
+    strange = segmenter_for(familiarity=Familiarity((Judge((), -1.0),)))
     monkeypatch.setattr(Segmenter, "load", lambda *arguments, **options: strange)
     argv = ["predict", "pets", "photos/0.png", "--out", "out"]
     assert main(argv) == 0

@@ -128,9 +128,9 @@ def test_pictures_go_in_batches(run, tmp_path, noise, segmenter_for):
 
 
 def test_a_notice_is_told_then_and_later(run, pictures, segmenter_for):
-    from segmenter.config import Familiarity
+    from segmenter.config import Familiarity, Judge
 
-    segmenter = segmenter_for(familiarity=Familiarity((), -1.0))
+    segmenter = segmenter_for(familiarity=Familiarity((Judge((), -1.0),)))
     first, again = run(pictures[:1], segmenter=segmenter), run(pictures[:1])
     assert "does not look like" in first[0].notice and again[0].notice == first[0].notice
 

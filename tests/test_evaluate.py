@@ -15,7 +15,8 @@ from segmenter.config import Config
 from segmenter.engine_torch import TorchEngine
 from segmenter.tasks import TASKS
 from train import cars, evaluate, nuclei, water
-from train.evaluate import main, shrink, table, write_metrics
+from train.evaluate import main, shrink, write_metrics
+from train.scores import Score, table
 
 
 class Brightness(nn.Module):
@@ -56,6 +57,25 @@ def test_nuclei_are_scored_as_objects_too(root):
     found = evaluate.evaluate(nuclei.TRAINING, segmenter("nuclei"), examples)["own_size"]
     assert found["objects"] == 4 and found["ap_50"] == 1.0
     assert 0.5 < found["ap_50_95"] <= 1.0
+
+
+def test_the_precision_of_objects_over_all_and_over_pictures():
+    scored = Score.of(TASKS["nuclei"])
+    for hits, true, guessed in ((9, 10, 10), (0, 1, 0)):
+        scored.add(np.eye(2, dtype=np.uint8), np.eye(2, dtype=np.uint8), (np.full(hits, 0.9), true, guessed))
+    found = scored.report()
+    assert found["ap_50"] == 0.75  # 9 of 9 hit, 2 missed and 1 too much
+    assert found["ap_50_per_image"] == round((9 / 11 + 0) / 2, 4)
+
+
+def test_a_class_that_the_truth_lacks_has_no_score():
+    scored = Score.of(TASKS["pets"])
+    scored.add(np.array([[0, 0, 1, 1]]), np.array([[0, 0, 1, 2]]))
+    found = scored.report()
+    assert found["class_iou"] == {"background": 1, "pet": 0.5} and found["foreground_iou"] == 1
+    assert "mean_iou" not in found and "mean_iou_per_image" not in found
+    scored.add(np.array([[2]]), np.array([[2]]))
+    assert scored.report()["mean_iou"] == round((1 + 0.5 + 0.5) / 3, 4)
 
 
 def test_sources_are_told_apart(root):

@@ -65,16 +65,18 @@ def test_the_decoder_is_folded_where_that_is_exact(name, expected):
     assert isinstance(folded(network.decoder, network.encoder.out_channels), FoldedDecoder) is expected
 
 
-def test_the_description_is_the_mean_of_the_features_at_an_8th_and_a_16th():
+def test_the_description_is_the_mean_of_the_features_at_an_8th_a_16th_and_a_32nd():
     network = with_statistics(build_network({**UNET, "classes": 3}))
     windows = torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8)
     config = make_config()
     with torch.inference_mode():
-        description = Encoder(network, config)(windows)[0]
+        encoder = Encoder(network, config)
+        description = encoder(windows)[0]
         features = network.encoder(normalise(windows, config.mean, config.std))
-    assert description.shape == (2, 128) and description.dtype == torch.float32
+    assert description.shape == (2, 1408) and description.dtype == torch.float32 and encoder.parts == [128, 1280]
     assert torch.allclose(description[1, :32], features[3][1].mean((1, 2)), atol=1e-6)
-    assert torch.allclose(description[0, 32:], features[4][0].mean((1, 2)), atol=1e-6)
+    assert torch.allclose(description[0, 32:128], features[4][0].mean((1, 2)), atol=1e-6)
+    assert torch.allclose(description[1, 128:], features[5][1].mean((1, 2)), atol=1e-6)
 
 
 def test_normalise():

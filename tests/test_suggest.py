@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from segmenter import Segmenter
-from segmenter.config import Familiarity
+from segmenter.config import Familiarity, Judge
 from segmenter.engine_torch import TorchEngine
 from segmenter.suggest import SURE, Suggestion, middle, suggest
 from segmenter.tasks import TASKS
@@ -42,10 +42,10 @@ def segmenters(config_for):
     """Pets are red, water is blue, nuclei are green; cars were never asked."""
     found = {}
     for name, channel in (("pets", 0), ("water", 2), ("nuclei", 1), ("cars", None)):
-        weights = np.full(6, -1.0)
+        weights = np.full(9, -2 / 3)
         if channel is not None:
-            weights[[channel, channel + 3]] = 2.0
-        known = None if channel is None else Familiarity(tuple(weights), -0.5)
+            weights[channel::3] = 4 / 3
+        known = None if channel is None else Familiarity((Judge(tuple(weights), -0.5),))
         found[name] = segmenter_of(TASKS[name], replace(config_for(name), familiarity=known))
     return found
 
@@ -73,7 +73,7 @@ def test_none_fits(segmenters):
 
 
 def test_others_that_fit_are_named():
-    found = Suggestion("pets", {"pets": 3.0, "cars": 2.0, "water": 0.5})
+    found = Suggestion("pets", {"pets": 3.0, "cars": 2.0, "water": 0.2})
     assert found.reason == "It looks like the pictures that the pets model was trained on; cars would fit too."
 
 

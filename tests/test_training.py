@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,8 +113,8 @@ main(small(water.TRAINING, epochs=3), sys.argv[1:])
 """
 
 
-def start(root: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", RUNNER, *arguments(root, out, "--precision", "32-true", *more)]
+def start(root: Path, out: Path, *more: str, before: str = "", first: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", before + RUNNER, *first, *arguments(root, out, "--precision", "32-true", *more)]
     here = Path(__file__).parent.parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here / "tests")])}
     return subprocess.Popen(command, cwd=here, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -134,6 +135,51 @@ def test_a_killed_run_resumes_to_the_same_weights(root, tmp_path):
     assert {key for key in expected if not torch.equal(found[key], expected[key])} == set()
     lines = [json.loads((folder / "config.json").read_text())["_segmenter"]["metrics"] for folder in (whole, killed)]
     assert lines[0]["epoch"] == lines[1]["epoch"]
+
+
+KILLER = """
+import functools, os, pathlib, signal, sys, torch
+from train.module import SegmentationModule
+place, count = sys.argv.pop(1), int(sys.argv.pop(1))
+
+def killing(function):
+    @functools.wraps(function)
+    def kill_at_last(*arguments, **options):
+        global count
+        count -= 1
+        if not count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return kill_at_last
+
+owner = {"replace": pathlib.Path, "save": torch}.get(place, SegmentationModule)
+setattr(owner, place, killing(getattr(owner, place)))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_resumes_to_the_same_weights(root, tmp_path):
+    """Before a step, before the optimiser's, in validation, with a checkpoint made and with one written beside."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(root, whole).wait(120) == 0
+    checkpoint = killed / "checkpoints" / "last.ckpt"
+    for place, count in (
+        ("training_step", 1),
+        ("replace", 1),
+        ("on_validation_epoch_end", 2),  # of the second epoch
+        ("training_step", 2),
+        ("save", 1),
+        ("replace", 1),
+        ("on_validation_epoch_end", 2),  # of the third
+        ("validation_step", 1),
+        ("optimizer_step", 1),
+    ):
+        resume = ["--resume"] if checkpoint.exists() else []
+        assert start(root, killed, *resume, before=KILLER, first=[place, str(count)]).wait(120) == -signal.SIGKILL
+        assert not (killed / "model.safetensors").exists()
+    assert start(root, killed, "--resume").wait(120) == 0
+    expected, found = (load_file(folder / "model.safetensors") for folder in (whole, killed))
+    assert {key for key in expected if not torch.equal(found[key], expected[key])} == set()
 
 
 def test_mistakes_end_with_one_sentence(root, tmp_path, capsys):

@@ -4,7 +4,7 @@
   offsets           pixel is right (bias-corrected temperature scaling; Alexandari, Kundaje and Shrikumar, ICML 2020)
   seed_threshold,   where an object's core begins and which objects are specks, by AP at 0.5; nuclei only
   min_object
-  familiarity       a linear judge of the encoder's features, between pictures of this task and of the others
+  familiarity       linear judges of the encoder's features, between pictures of this task and of others
 
 Every training run ends with it. The command does it again for finished weights and writes their config.
 """
@@ -28,10 +28,10 @@ from torch import Tensor, nn
 
 from segmenter import Segmenter, WeightsError
 from segmenter import metrics as scores
-from segmenter.config import Config, Familiarity, save_config
+from segmenter.config import Config, Familiarity, Judge, save_config
 from segmenter.engine import Engine, load_engine
 from segmenter.image import read_image
-from segmenter.inference import class_probabilities, map_probabilities, normalise
+from segmenter.inference import Encoder, class_probabilities, map_probabilities, normalise
 from segmenter.instances import label_objects
 from segmenter.networks import load_network
 from segmenter.predict import WEIGHTS
@@ -42,9 +42,12 @@ from train.fit import TrainingTask
 from train.recipe import Recipe
 from train.voc import voc_examples
 
+PAPER, INK = (235, 230, 220), (30, 28, 35)
 DISGUISES = ("grey", "two tones", "negative", "detail")
 PIXELS = 4000  # drawn from each validation picture to find temperature and offsets
-OWN, OTHERS = 240, 120  # pictures of the task and of each other one that familiarity is learnt from
+# Pictures that familiarity is learnt from: of the task and again of VOC's that show it, of each other task, and of
+# VOC's that do not.
+OWN, OTHERS, EVERYDAY = 300, 120, 500
 SEED_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 MIN_OBJECTS = (10, 20, 30)
 
@@ -59,7 +62,8 @@ def calibrate(training: TrainingTask, folder: Path, root: Path, device: str) -> 
     engine, _ = load_engine(folder, device)
     if training.task.has_objects and config.seed_map is not None:
         config = choose_seeds(training, engine, config, val)
-    familiarity = fit_familiarity(training, Segmenter(training.task, engine, config), val, root, recipe)
+    parts = Encoder(network, config).parts
+    familiarity = fit_familiarity(training, Segmenter(training.task, engine, config), parts, val, root, recipe)
     print(f"temperature {config.temperature}, offsets {config.offsets}")
     print(f"familiarity {'measured' if familiarity else 'not measured'}")
     save_config(replace(config, familiarity=familiarity), folder)
@@ -127,21 +131,30 @@ def choose_seeds(training: TrainingTask, engine: Engine, config: Config, val: Se
 
 
 def fit_familiarity(
-    training: TrainingTask, segmenter: Segmenter, val: Sequence[Example], root: Path, recipe: Recipe
+    training: TrainingTask,
+    segmenter: Segmenter,
+    parts: Sequence[int],
+    val: Sequence[Example],
+    root: Path,
+    recipe: Recipe,
 ) -> Familiarity | None:
     """Learn to tell pictures of the task from others; None where these or the network's features are missing.
 
-    Logistic regression between training pictures of the task, in colour and in grey, and pictures of the other
-    tasks, VOC's pictures without what the task looks for, and drawn ones, all as they are and disguised. The limit
-    lies below what 98 of 100 validation pictures have, by a quarter of the way from there to what 98 of 100 of the
-    others stay under.
+    For each of the ``parts`` of a description, given by their lengths, logistic regression between training pictures
+    of the task, in colour and in grey, and pictures of the other tasks, VOC's pictures without what the task looks
+    for, and drawn ones, all as they are and disguised. The limit lies below what 98 of 100 validation pictures have
+    by their strictest judge, by a quarter of the way from there to what 98 of 100 of the others stay under.
     """
+    if not parts:
+        return None
     sources = {example.source for example in val}
     own = spread([e for e in training.examples(root, "train", recipe) if e.source in sources], OWN)
-    others: list[Example] = []
     try:
-        for example in spread(voc_examples(root, "train", training.voc), 2 * OTHERS):
-            (own if (example.read_target() == 1).any() else others).append(example)
+        everyday: tuple[list[Example], list[Example]] = ([], [])
+        for example in voc_examples(root, "train", training.voc):
+            everyday[bool((example.read_target() == 1).any())].append(example)
+        own += spread(everyday[True], OWN)
+        others = spread(everyday[False], EVERYDAY)
         for name in TASKS:
             if name != training.task.name:
                 other: TrainingTask = importlib.import_module(f"train.{name}").TRAINING
@@ -151,15 +164,24 @@ def fit_familiarity(
         return None
     known = [read_image(example.image) for example in own]
     positive = descriptions(segmenter, [*known, *map(grey, known[::4])])
-    if positive.shape[1] == 0:
-        return None
     strange = [*(read_image(example.image) for example in others), *drawn()]
     negative = descriptions(segmenter, [*strange, *map(disguised, strange, cycle(DISGUISES))])
-    weights, bias = logistic_regression(positive, negative)
-    usual = np.quantile(descriptions(segmenter, (read_image(e.image) for e in val)) @ weights + bias, 0.02)
-    foreign = np.quantile(negative @ weights + bias, 0.98)
-    limit = usual - 0.25 * max(0.0, usual - foreign)
-    return Familiarity(tuple(round(float(w), 5) for w in weights), round(float(bias - limit), 5))
+    ends = np.cumsum(parts)[:-1]
+    sides = (np.split(rows, ends, axis=1) for rows in (positive, negative))
+    fitted = [logistic_regression(*part) for part in zip(*sides, strict=True)]
+
+    def shifted(limit: float) -> Familiarity:
+        judges = [
+            Judge(tuple(round(float(w), 5) for w in weights), round(float(bias - limit), 5)) for weights, bias in fitted
+        ]
+        return Familiarity(tuple(judges))
+
+    found = shifted(0)
+    validation = descriptions(segmenter, (read_image(example.image) for example in val))
+    usual, foreign = (
+        np.quantile([found.score(row) for row in rows], share) for rows, share in ((validation, 0.02), (negative, 0.98))
+    )
+    return shifted(usual - 0.25 * max(0.0, usual - foreign))
 
 
 def descriptions(segmenter: Segmenter, images: Iterable[np.ndarray]) -> np.ndarray:
@@ -188,8 +210,8 @@ def disguised(image: np.ndarray, disguise: str) -> np.ndarray:
 
 
 def drawn() -> Iterator[np.ndarray]:
-    """Pictures of no task: flat colours, gradients, stripes, boards, noise, shaded balls and text, of 256x256 to
-    384x512 pixels, (H, W, 3) uint8."""
+    """Pictures of no task: flat colours, gradients, stripes, boards, noise, shaded balls and text, of 256x256 or
+    512x512 pixels, (H, W, 3) uint8."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:256, :256] / 255
     for size in (4, 6, 9, 12, 16, 24, 33):
@@ -209,15 +231,15 @@ def drawn() -> Iterator[np.ndarray]:
         ):
             yield (low + share.clip(0, 1)[..., None] * (high - low)).astype(np.uint8)
         yield (balls * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
-        for paper, ink in ((high.tolist(), low.tolist()), ([230] * 3, [30] * 3)):
-            page = Image.new("RGB", (512, 384), tuple(paper))
-            for line in range(6, 380, size + 8):
-                letters = "".join(chr(code) for code in rng.integers(32, 127, 90))
-                ImageDraw.Draw(page).text((8, line), letters, tuple(ink), font_size=size + 6)
+        for paper, ink in ((high.tolist(), low.tolist()), (PAPER, INK), (INK, PAPER), ([255] * 3, [0] * 3)):
+            page = Image.new("RGB", (512, 512), tuple(paper))
+            for line in range(6, 508, size + 8):
+                letters = np.where(rng.random(90) < 0.17, " ", [chr(code) for code in rng.integers(97, 123, 90)])
+                ImageDraw.Draw(page).text((8, line), "".join(letters), tuple(ink), font_size=size + 6)
             yield np.asarray(page)
 
 
-def logistic_regression(positive: np.ndarray, negative: np.ndarray, decay: float = 1e-3) -> tuple[np.ndarray, float]:
+def logistic_regression(positive: np.ndarray, negative: np.ndarray, decay: float = 1e-2) -> tuple[np.ndarray, float]:
     """Weights (F,) and bias that tell rows (N, F) of ``positive`` from ``negative``; both sides weigh alike."""
     rows = np.concatenate([positive, negative])
     mean, deviation = rows.mean(0), rows.std(0) + 1e-6

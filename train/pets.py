@@ -32,9 +32,12 @@ BASE = Recipe(
 )
 
 RECIPES = {
+    # Three stages: after the second the mean of what it began and what it ended with, then larger pictures.
     "base": BASE,
-    # Then at the scale of prediction, and the mean of both.
-    "default": replace(BASE, start="base", start_share=0.5, crop=224, scale=(0.7, 1.25), learning_rate=4e-4, epochs=8),
+    "second": replace(BASE, start="base", start_share=0.5, crop=224, scale=(0.7, 1.25), learning_rate=4e-4, epochs=8),
+    "default": replace(
+        BASE, start="second", size=288, crop=256, scale=(0.83, 1.44), learning_rate=1e-3, epochs=8, seed=3
+    ),
     # Two Keras U-Nets from scratch; this one is the larger, 34,513,475 parameters.
     "ancestor": Recipe(
         network={"_model_class": "ClassicUNet", "filters": [64, 128, 256, 512, 1024], "dropout": 0.3},

@@ -49,16 +49,23 @@ class Score:
             self.calibration += scores.calibration_counts(confidence[known], (target == predicted)[known])
 
     def report(self) -> dict[str, Any]:
-        """All scores in [0, 1], rounded to 4 digits. Per-image means weigh every picture alike."""
-        names = self.task.class_names
-        iou, dice = scores.iou_per_class(self.confusion), scores.dice_per_class(self.confusion)
+        """All scores in [0, 1], rounded to 4 digits. Per-image means weigh every picture alike. A class that is
+        nowhere in the truth has no score, and there is no mean over the classes then."""
+        occurs = self.confusion.sum(1) > 0
+        names = np.array(self.task.class_names)[occurs].tolist()
+        iou, dice = (of(self.confusion)[occurs] for of in (scores.iou_per_class, scores.dice_per_class))
         foreground = scores.foreground_confusion(self.confusion)
         found: dict[str, Any] = {
             "images": len(self.mean),
             "class_iou": dict(zip(names, iou.round(4).tolist(), strict=True)),
             "class_dice": dict(zip(names, dice.round(4).tolist(), strict=True)),
-            "mean_iou": round(float(iou.mean()), 4),
-            "mean_iou_per_image": round(float(np.mean(self.mean)), 4),
+        }
+        if occurs.all():
+            found |= {
+                "mean_iou": round(float(iou.mean()), 4),
+                "mean_iou_per_image": round(float(np.mean(self.mean)), 4),
+            }
+        found |= {
             "foreground_iou": round(float(scores.iou_per_class(foreground)[1]), 4),
             "foreground_iou_per_image": round(float(np.mean(self.foreground)), 4),
             "pixel_accuracy": round(scores.pixel_accuracy(self.confusion), 4),
@@ -66,6 +73,8 @@ class Score:
         if self.matches:
             precision = scores.average_precision(self.matches)
             found["ap_50"] = round(precision[0.5], 4)
+            of_image = [scores.average_precision([match])[0.5] for match in self.matches]
+            found["ap_50_per_image"] = round(float(np.mean(of_image)), 4)
             found["ap_50_95"] = round(float(np.mean(list(precision.values()))), 4)
             found["objects"] = sum(match[1] for match in self.matches)
         pixels = self.calibration[:, :1]
