@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from threading import Thread
 from typing import Any
 
-import gradio as gr
+from page.quick_gradio import gr  # isort: skip  before all that imports Gradio
 from starlette.middleware import Middleware
 from starlette.routing import Route
 

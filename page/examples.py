@@ -1,22 +1,28 @@
-"""Example pictures for every task, made when the page starts: no file is kept and nothing is downloaded.
+"""Example pictures for every task; nothing is downloaded.
 
-The cat and the tissue come inside the scikit-image wheel; the others are computed.
+The cat and the tissue come inside the scikit-image wheel; the others are computed at the first start and kept in the
+user's cache.
 """
 
 from __future__ import annotations
 
-import shutil
+import hashlib
+import io
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import PIL
+import scipy
 from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
 from page.pictures import data_uri
+from segmenter.files import user_cache, write_whole
 
 THUMBNAIL_WH = (232, 168)
 LAKES_SEED = 4
@@ -58,11 +64,28 @@ def examples() -> tuple[Example, ...]:
         ("cars", "Street", "street.png", street),
     )
     for _, _, name, source in pictures:
-        if callable(source):
-            source().save(folder / name, compress_level=1)  # nobody downloads them; the page waits for them
-        else:
-            shutil.copyfile(Path(data_dir) / source, folder / name)
+        content = drawn(name, source) if callable(source) else (Path(data_dir) / source).read_bytes()
+        (folder / name).write_bytes(content)
     return tuple(Example(task, title, str(folder / name)) for task, title, name, _ in pictures)
+
+
+def cache_folder() -> Path:
+    """Where computed pictures are kept, by what they are computed with."""
+    maker = Path(__file__).read_bytes() + f"{np.__version__} {scipy.__version__} {PIL.__version__}".encode()
+    return user_cache() / "drawn" / hashlib.sha256(maker).hexdigest()[:16]
+
+
+def drawn(name: str, draw: Callable[[], Image.Image]) -> bytes:
+    """A computed picture as a file, from the cache if it is there. It is kept where that can be written."""
+    kept = cache_folder() / name
+    with suppress(OSError):
+        return kept.read_bytes()
+    file = io.BytesIO()
+    draw().save(file, Path(name).suffix[1:].replace("tif", "tiff"), compress_level=1)  # nobody downloads it
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, file.getvalue())
+    return file.getvalue()
 
 
 @lru_cache(maxsize=1)

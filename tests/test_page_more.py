@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +18,7 @@ from page_fakes import FakeSegmenter, given
 from PIL import Image
 
 from page import charts, diagram, extra, handlers, models_tab, pictures, score_tab
+from page import examples as own_examples
 from page.examples import examples
 from segmenter import TASKS, WeightsError
 from segmenter.predict import WEIGHTS
@@ -143,6 +147,30 @@ def test_a_learning_curve_is_shown_where_there_is_one(monkeypatch: pytest.Monkey
     (tmp_path / "pets").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "pets" / "curves.png")
     assert "Learning curve" in models_tab.curves("pets")
+
+
+# Quick starts
+
+
+def test_a_computed_example_is_kept_for_the_next_start(monkeypatch, tmp_path):
+    monkeypatch.setattr(own_examples, "user_cache", lambda: tmp_path / "cache")
+    first = own_examples.drawn("a.tif", lambda: Image.new("I;16", (3, 2), 700))
+    assert Image.open(io.BytesIO(first)).getpixel((0, 0)) == 700
+    assert own_examples.drawn("a.tif", lambda: pytest.fail("drawn again")) == first
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(own_examples, "user_cache", lambda: tmp_path / "file")  # which holds no folder
+    assert Image.open(io.BytesIO(own_examples.drawn("a.png", lambda: Image.new("L", (3, 2))))).size == (3, 2)
+
+
+def test_gradio_writes_no_stubs():
+    script = """
+from page.quick_gradio import gr
+from gradio import component_meta
+component_meta.create_pyi = None  # which every stub begins with
+class Another(gr.Button): ...
+assert callable(gr.Button.click)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent.parent)
 
 
 # Extra examples
