@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def call(server: str, name: str | None = None, **arguments: Any) -> Any:
             await session.initialize()
             return await (session.call_tool(name, arguments) if name else session.list_tools())
 
-    return asyncio.run(talk())
+    with ThreadPoolExecutor() as other:  # Playwright leaves a loop running in this thread
+        return other.submit(lambda: asyncio.run(talk())).result()
 
 
 def data_address(path: str | Path) -> str:
