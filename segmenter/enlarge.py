@@ -58,11 +58,15 @@ def _neighbours(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 def choose(probabilities: np.ndarray, class_ids: np.ndarray, confidence: np.ndarray) -> None:
     """Write the likeliest of C classes, uint8 (H, W), and its probability, float32 (H, W) in [0, 1].
 
-    ``probabilities`` float32 (C, H, W); of equal ones the first counts.
+    ``probabilities`` float32 (C - 1, H, W) are those of the classes after class 0, which has what they leave of 1; of
+    equal ones the first counts.
     """
-    first, second, *others = probabilities
-    np.greater(second, first, out=class_ids.view(bool))
-    np.maximum(first, second, out=confidence)
+    first, *others = probabilities
+    np.subtract(1, first, out=confidence)
+    for candidate in others:
+        confidence -= candidate
+    np.greater(first, confidence, out=class_ids.view(bool))
+    np.maximum(first, confidence, out=confidence)
     for class_id, candidate in enumerate(others, 2):
         np.copyto(class_ids, np.uint8(class_id), where=candidate > confidence)
         np.maximum(confidence, candidate, out=confidence)

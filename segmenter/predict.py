@@ -163,7 +163,7 @@ class Segmenter:
                 results.append(self._tiles(prepared))
                 continue
             values, description = next(of_windows)
-            known = values[:, : prepared.inside[0], : prepared.inside[1]]
+            known = values[1:, : prepared.inside[0], : prepared.inside[1]]
             height, width = prepared.image.shape[:2]
             parts = [enlarge(known, height, width, rows) for rows in shares(height, width)]
             results.append(self._collect(prepared.image, parts, [description]))
@@ -175,7 +175,7 @@ class Segmenter:
         def run(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
             found = self._values(windows)
             descriptions.extend(description for _, description in found)
-            return [values for values, _ in found]
+            return [values[1:] for values, _ in found]
 
         size, overlap = self.config.size, self.config.overlap
         strips = run_tiles(run, prepared.seen, size, overlap)
@@ -184,9 +184,10 @@ class Segmenter:
     def _collect(
         self, image: np.ndarray, parts: Sequence[Iterator[tuple[int, np.ndarray]]], descriptions: list[np.ndarray]
     ) -> Segmentation:
-        """Choose the class of every pixel, strip by strip, the parts beside each other; ``descriptions`` are complete
-        after the last."""
-        classes = len(self.config.classes)
+        """Choose the class of every pixel, strip by strip, the parts beside each other. The strips have the maps of
+        all classes but class 0, whose probability is what is left of 1; ``descriptions`` are complete after the last.
+        """
+        foreground = len(self.config.classes) - 1
         class_ids = np.empty(image.shape[:2], np.uint8)
         confidence = np.empty(image.shape[:2], np.float32)
         seeds = None if self.config.seed_map is None else np.empty(image.shape[:2], bool)
@@ -194,9 +195,9 @@ class Segmenter:
         def fill(strips: Iterator[tuple[int, np.ndarray]]) -> None:
             for top, values in strips:
                 rows = slice(top, top + values.shape[1])
-                choose(values[:classes], class_ids[rows], confidence[rows])
+                choose(values[:foreground], class_ids[rows], confidence[rows])
                 if seeds is not None:
-                    seeds[rows] = values[classes] > self.config.seed_threshold
+                    seeds[rows] = values[foreground] > self.config.seed_threshold
 
         if len(parts) == 1:
             fill(parts[0])

@@ -406,7 +406,7 @@ def test_strips_do_not_change_a_result(monkeypatch, segmenter_for, noise):
 def test_choose_takes_the_first_of_equals():
     probabilities = np.array([[[0.5, 0.2, 0.3, 0.1]], [[0.5, 0.6, 0.3, 0.1]], [[0.0, 0.2, 0.4, 1.0001]]], np.float32)
     class_ids, confidence = np.empty((1, 4), np.uint8), np.empty((1, 4), np.float32)
-    choose(probabilities, class_ids, confidence)
+    choose(probabilities[1:], class_ids, confidence)
     assert class_ids.tolist() == [[0, 1, 2, 2]]
     assert confidence[0].tolist() == pytest.approx([0.5, 0.6, 0.4, 1.0]) and confidence.max() <= 1
 
