@@ -158,6 +158,7 @@ setattr(owner, place, killing(getattr(owner, place)))
 
 
 @pytest.mark.slow
+@pytest.mark.robustness
 def test_a_run_killed_again_and_again_resumes_to_the_same_weights(root, tmp_path):
     """Before a step, before the optimiser's, in validation, with a checkpoint made and with one written beside."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
