@@ -99,7 +99,8 @@ def main() -> None:
         _frontend=False,  # or Gradio looks at the page itself, and ends the program where that takes 3 s
     )
     Thread(target=warm, daemon=True).start()
-    demo.block_thread()
+    with suppress(KeyboardInterrupt):  # a second one, while it closes
+        demo.block_thread()
 
 
 if __name__ == "__main__":
