@@ -22,10 +22,11 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
 from page.pictures import data_uri
-from segmenter.files import user_cache, write_whole
+from segmenter.files import keep_newest, user_cache, write_whole
 
 THUMBNAIL_WH = (232, 168)
 LAKES_SEED = 4
+MOST_KEPT = 3  # sets of computed pictures, of which other versions have others
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def drawn(name: str, draw: Callable[[], Image.Image]) -> bytes:
     with suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_whole(kept, file.getvalue())
+        keep_newest(kept.parent.parent, MOST_KEPT)
     return file.getvalue()
 
 

@@ -22,7 +22,7 @@ from threading import Lock
 import numpy as np
 
 from segmenter.config import Config, read_weights
-from segmenter.files import checksum, user_cache
+from segmenter.files import checksum, keep_newest, user_cache
 from segmenter.openvino_silent import PARTS, ov
 from segmenter.threads import usable_cpus
 
@@ -132,7 +132,7 @@ def convert(weights: Path, folder: Path) -> Path:
     with suppress(OSError):  # another process was faster
         made.rename(folder)
     shutil.rmtree(made, ignore_errors=True)
-    tidy(folder.parent)
+    keep_newest(folder.parent, MOST_CACHED)
     return folder
 
 
@@ -161,10 +161,3 @@ def _for_this_process() -> Path:
     made = Path(tempfile.mkdtemp(prefix="segmenter-"))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
-
-
-def tidy(parent: Path) -> None:
-    """Keep the newest converted networks only."""
-    newest_first = sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in newest_first[MOST_CACHED:]:
-        shutil.rmtree(old, ignore_errors=True)

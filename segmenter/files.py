@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -32,3 +33,10 @@ def user_cache() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "segmenter"
+
+
+def keep_newest(parent: Path, count: int) -> None:
+    """Remove all folders in ``parent`` but the newest ``count``."""
+    newest_first = sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in newest_first[count:]:
+        shutil.rmtree(old, ignore_errors=True)
