@@ -96,7 +96,7 @@ def segment(
 
 
 @logged("segment_batch")
-def segment_batch(task: str, pictures: Sequence[GradioFile] | None) -> tuple[str, list[dict[str, Any]]]:
+def segment_batch(task: str, pictures: Sequence[GradioFile | str] | None) -> tuple[str, list[dict[str, Any]]]:
     """Segment many pictures; a broken one does not keep the others.
 
     Args:
@@ -110,7 +110,7 @@ def segment_batch(task: str, pictures: Sequence[GradioFile] | None) -> tuple[str
     known = _task(task)
     with refusals():
         segmenter_for(task)  # missing weights are no fault of the first picture
-        found = batch.entries(uploads(pictures))
+        found = batch.entries(uploads([_filed(number, given) for number, given in enumerate(pictures or (), 1)]))
         note(task=task, pictures=len(found))
         target = folder() / f"segmented-{task}.zip"
         rows = list(batch.run(found, known, target, is_abandoned))
@@ -218,21 +218,22 @@ def _path(file: GradioFile | None, what: str) -> Path:
     return Path(str(file["path"]))
 
 
-def uploads(files: Sequence[GradioFile | str] | None) -> list[tuple[str, str]]:
-    """The name that each file had with the visitor, and its path here. ValueError for what is none."""
-    found = []
-    for number, file in enumerate(files or (), 1):
-        if isinstance(file, str):
-            if not file.startswith("data:"):
-                raise ValueError(f"Picture {number} is no file; upload it, or give it whole as a data: address.")
-            try:
-                path = save_base64_to_cache(file, str(folder()))
-            except ValueError:
-                raise ValueError(f"Picture {number} is a broken data: address; encode the file in base64.") from None
-            found.append((f"{number}{Path(path).suffix}", path))
-        else:
-            found.append((_name(file), str(file["path"])))
-    return found
+def uploads(files: Sequence[GradioFile] | None) -> list[tuple[str, str]]:
+    """The name that each file had with the visitor, and its path here."""
+    return [(_name(file), str(file["path"])) for file in files or ()]
+
+
+def _filed(number: int, given: GradioFile | str) -> GradioFile:
+    """A picture of a list as Gradio records it. ValueError for text that is no file."""
+    if not isinstance(given, str):
+        return given
+    if not given.startswith("data:"):
+        raise ValueError(f"Picture {number} is no file; upload it, or give it whole as a data: address.")
+    try:
+        path = save_base64_to_cache(given, str(folder()))
+    except ValueError:
+        raise ValueError(f"Picture {number} is a broken data: address; encode the file in base64.") from None
+    return {"path": path, "orig_name": f"{number}{Path(path).suffix}"}
 
 
 def _name(file: GradioFile) -> str:

@@ -59,7 +59,7 @@ def on_start(task: str, files: Sequence[GradioFile] | None, job: Event) -> Itera
     try:
         found = batch.entries(uploads(files))
         segmenter_for(task)
-    except (ValueError, WeightsError) as error:  # BatchError is a ValueError
+    except (batch.BatchError, WeightsError) as error:
         yield _idle(words.problem(words.complaint(error)))
         return
     with request("batch") as facts:

@@ -141,14 +141,15 @@ class Segmenter:
         return _Prepared(image, seen, *fit(seen, size))
 
     def _values(self, windows: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """What the engine says of windows, averaged over the mirrored ones where that is asked for."""
-        found = self._engine.run(windows)
+        """The maps and description of each window, without the map of class 0, whose probability is what the others
+        leave of 1; averaged over the mirrored windows where that is asked for."""
+        found = [(values[1:], description) for values, description in self._engine.run(windows)]
         if not self._flips:
             return found
         for axes in self._flips:
             again = self._engine.run([np.flip(window, axes) for window in windows])
             for (values, _), (mirrored, _) in zip(found, again, strict=True):
-                values += np.flip(mirrored, tuple(axis + 1 for axis in axes))
+                values += np.flip(mirrored[1:], tuple(axis + 1 for axis in axes))
         for values, _ in found:
             values /= 1 + len(self._flips)
         return found
@@ -163,7 +164,7 @@ class Segmenter:
                 results.append(self._tiles(prepared))
                 continue
             values, description = next(of_windows)
-            known = values[1:, : prepared.inside[0], : prepared.inside[1]]
+            known = values[:, : prepared.inside[0], : prepared.inside[1]]
             height, width = prepared.image.shape[:2]
             parts = [enlarge(known, height, width, rows) for rows in shares(height, width)]
             results.append(self._collect(prepared.image, parts, [description]))
@@ -175,7 +176,7 @@ class Segmenter:
         def run(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
             found = self._values(windows)
             descriptions.extend(description for _, description in found)
-            return [values[1:] for values, _ in found]
+            return [values for values, _ in found]
 
         size, overlap = self.config.size, self.config.overlap
         strips = run_tiles(run, prepared.seen, size, overlap)
@@ -184,9 +185,8 @@ class Segmenter:
     def _collect(
         self, image: np.ndarray, parts: Sequence[Iterator[tuple[int, np.ndarray]]], descriptions: list[np.ndarray]
     ) -> Segmentation:
-        """Choose the class of every pixel, strip by strip, the parts beside each other. The strips have the maps of
-        all classes but class 0, whose probability is what is left of 1; ``descriptions`` are complete after the last.
-        """
+        """Choose the class of every pixel, strip by strip, the parts beside each other; ``descriptions`` are complete
+        after the last."""
         foreground = len(self.config.classes) - 1
         class_ids = np.empty(image.shape[:2], np.uint8)
         confidence = np.empty(image.shape[:2], np.float32)

@@ -120,6 +120,11 @@ def start(root: Path, out: Path, *more: str, before: str = "", first: Sequence[s
     return subprocess.Popen(command, cwd=here, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def assert_same_weights(whole: Path, killed: Path) -> None:
+    expected, found = (load_file(folder / "model.safetensors") for folder in (whole, killed))
+    assert {key for key in expected if not torch.equal(found[key], expected[key])} == set()
+
+
 def test_a_killed_run_resumes_to_the_same_weights(root, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert start(root, whole).wait(120) == 0
@@ -131,8 +136,7 @@ def test_a_killed_run_resumes_to_the_same_weights(root, tmp_path):
     process.wait(30)
     assert not (killed / "model.safetensors").exists()
     assert start(root, killed, "--resume").wait(120) == 0
-    expected, found = (load_file(folder / "model.safetensors") for folder in (whole, killed))
-    assert {key for key in expected if not torch.equal(found[key], expected[key])} == set()
+    assert_same_weights(whole, killed)
     lines = [json.loads((folder / "config.json").read_text())["_segmenter"]["metrics"] for folder in (whole, killed)]
     assert lines[0]["epoch"] == lines[1]["epoch"]
 
@@ -179,8 +183,7 @@ def test_a_run_killed_again_and_again_resumes_to_the_same_weights(root, tmp_path
         assert start(root, killed, *resume, before=KILLER, first=[place, str(count)]).wait(120) == -signal.SIGKILL
         assert not (killed / "model.safetensors").exists()
     assert start(root, killed, "--resume").wait(120) == 0
-    expected, found = (load_file(folder / "model.safetensors") for folder in (whole, killed))
-    assert {key for key in expected if not torch.equal(found[key], expected[key])} == set()
+    assert_same_weights(whole, killed)
 
 
 def test_mistakes_end_with_one_sentence(root, tmp_path, capsys):
