@@ -26,6 +26,7 @@ from segmenter.files import keep_newest, user_cache, write_whole
 
 THUMBNAIL_WH = (232, 168)
 LAKES_SEED = 4
+HASH_BYTES = 32
 MOST_KEPT = 3  # sets of computed pictures, of which other versions have others
 
 
@@ -77,17 +78,24 @@ def cache_folder() -> Path:
 
 
 def drawn(name: str, draw: Callable[[], Image.Image]) -> bytes:
-    """A computed picture as a file, from the cache if it is there. It is kept where that can be written."""
+    """A computed picture as a file, from the cache if it is whole there, behind its hash. It is kept where that can be
+    written."""
     kept = cache_folder() / name
     with suppress(OSError):
-        return kept.read_bytes()
+        known = kept.read_bytes()
+        if _hash(known[HASH_BYTES:]) == known[:HASH_BYTES]:
+            return known[HASH_BYTES:]
     file = io.BytesIO()
     draw().save(file, Path(name).suffix[1:].replace("tif", "tiff"), compress_level=1)  # nobody downloads it
     with suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, file.getvalue())
+        write_whole(kept, _hash(file.getvalue()) + file.getvalue())
         keep_newest(kept.parent.parent, MOST_KEPT)
     return file.getvalue()
+
+
+def _hash(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
 
 
 @lru_cache(maxsize=1)

@@ -157,6 +157,9 @@ def test_a_computed_example_is_kept_for_the_next_start(monkeypatch, tmp_path):
     first = own_examples.drawn("a.tif", lambda: Image.new("I;16", (3, 2), 700))
     assert Image.open(io.BytesIO(first)).getpixel((0, 0)) == 700
     assert own_examples.drawn("a.tif", lambda: pytest.fail("drawn again")) == first
+    (own_examples.cache_folder() / "a.tif").write_bytes(first[:50])
+    assert own_examples.drawn("a.tif", lambda: Image.new("I;16", (3, 2), 700)) == first  # the damaged one is replaced
+    assert own_examples.drawn("a.tif", lambda: pytest.fail("drawn again")) == first
     for number in range(5):
         (tmp_path / "cache" / "drawn" / str(number)).mkdir()
         own_examples.drawn(f"{number}.png", lambda: Image.new("L", (3, 2)))
