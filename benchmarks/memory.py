@@ -36,6 +36,7 @@ import sys, time
 from pathlib import Path
 import app
 from page import view
+from page.given import Given
 from page.models import warm
 from segmenter.tasks import TASKS
 
@@ -48,7 +49,8 @@ warm()
 count, *pictures = sys.argv[1:]
 print(resident())
 for number in range(int(count)):
-    view.look(pictures[number % len(pictures)], list(TASKS)[number % 4])
+    picture = pictures[number % len(pictures)]
+    view.look(Given(picture, picture), list(TASKS)[number % 4])
 print(resident())
 """
 

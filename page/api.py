@@ -14,6 +14,7 @@ from gradio.data_classes import FileData, GradioRootModel
 from gradio.processing_utils import save_base64_to_cache
 
 from page import batch, downloads, words
+from page.given import Given, GradioFile, given, uploads
 from page.log import logged, note
 from page.models import segmenter_for, suggest_for
 from page.pictures import folder, save
@@ -26,8 +27,6 @@ from segmenter.measure import area
 from segmenter.scoring import Score, error_map, error_picture, read_true_mask
 from segmenter.scoring import score as compare
 from segmenter.tasks import Task, get_task
-
-GradioFile = Mapping[str, Any]  # Gradio's record of an upload, with its ``path``
 
 
 class GivenFiles(GradioRootModel):
@@ -80,18 +79,18 @@ def segment(
     with refusals():
         if pixel_size is not None:
             area(0, pixel_size, known)
-        picture_path = str(_path(picture, "picture"))
-        view = look(picture_path, task)
+        source = _given(picture, "picture")
+        view = look(source, task)
         if pixel_size is None:
-            pixel_size = pixel_side(picture_path, known.length_unit)
+            pixel_size = pixel_side(source.path, known.length_unit)
         result = view.result()
-        stem = f"{safe_stem(view.stem)}-{task}"
+        stem = f"{view.stem}-{task}"
         return (
             save(overlay(result), f"{stem}-overlay.jpg"),
             save(mask_image(result), f"{stem}-mask.png"),
             words.rows(view.stats),
             _facts(view, pixel_size),
-            [downloads.write(result, picture_path, name, pixel_size) for name in FORMATS if name in (formats or ())],
+            [downloads.write(result, source, name, pixel_size) for name in FORMATS if name in (formats or ())],
         )
 
 
@@ -105,12 +104,12 @@ def segment_batch(task: str, pictures: Sequence[GradioFile | str] | None) -> tup
 
     Returns:
         A zip with a mask and an overlay of each picture and the table stats.csv
-        one row per picture of picture, problem (null where there is none), sentence, notice and objects
+        one row per picture of picture, problem (null where there is none), sentence, notice, objects, mask and overlay
     """
     known = _task(task)
     with refusals():
         segmenter_for(task)  # missing weights are no fault of the first picture
-        found = batch.entries(uploads([_filed(number, given) for number, given in enumerate(pictures or (), 1)]))
+        found = batch.entries(uploads([_filed(number, file) for number, file in enumerate(pictures or (), 1)]))
         note(task=task, pictures=len(found))
         target = folder() / f"segmented-{task}.zip"
         rows = list(batch.run(found, known, target, is_abandoned))
@@ -124,6 +123,8 @@ def segment_batch(task: str, pictures: Sequence[GradioFile | str] | None) -> tup
             "sentence": row.said or None,
             "notice": row.notice,
             "objects": row.count,
+            "mask": row.mask or None,
+            "overlay": row.overlay or None,
         }
         for row in rows
     ]
@@ -143,14 +144,14 @@ def score(task: str, picture: GradioFile | None, true_mask: GradioFile | None) -
         a picture of the errors
     """
     known = _task(task)
-    image, truth = _path(picture, "picture"), _path(true_mask, "true mask")
+    image, truth = _given(picture, "picture"), _given(true_mask, "true mask")
     with refusals():
-        result = segmenter_for(task).predict(image)
+        result = segmenter_for(task).predict(image.path)
         note(task=task, size=result.class_ids.shape)
-        true_ids = read_true_mask(truth, known, result.class_ids.shape, _name(picture or {}))
+        true_ids = read_true_mask(truth.path, known, result.class_ids.shape, image.name)
         found = compare(result.class_ids, true_ids, known)
         drawn = error_picture(result.image, error_map(result.class_ids, true_ids))
-    return _report(found), save(drawn, f"{safe_stem(image.stem)}-{task}-errors.png")
+    return _report(found), save(drawn, f"{safe_stem(Path(image.name).stem)}-{task}-errors.png")
 
 
 @logged("suggest")
@@ -163,9 +164,9 @@ def suggest(picture: GradioFile | None) -> dict[str, Any]:
     Returns:
         A record of task (null where none fits), reason in one sentence, familiarity (log-odds) by task
     """
-    path = _path(picture, "picture")
+    source = _given(picture, "picture")
     with refusals():
-        found = suggest_for(str(path))
+        found = suggest_for(source.path)
     return {"task": found.task, "reason": found.reason, "familiarity": found.familiarity}
 
 
@@ -212,32 +213,23 @@ def _task(name: str) -> Task:
         return get_task(name)
 
 
-def _path(file: GradioFile | None, what: str) -> Path:
+def _given(file: GradioFile | None, what: str) -> Given:
     if not file:
         raise gr.Error(f"There is no {what}; give a {what} file.", print_exception=False)
-    return Path(str(file["path"]))
+    return given(file)
 
 
-def uploads(files: Sequence[GradioFile] | None) -> list[tuple[str, str]]:
-    """The name that each file had with the visitor, and its path here."""
-    return [(_name(file), str(file["path"])) for file in files or ()]
-
-
-def _filed(number: int, given: GradioFile | str) -> GradioFile:
+def _filed(number: int, file: GradioFile | str) -> GradioFile:
     """A picture of a list as Gradio records it. ValueError for text that is no file."""
-    if not isinstance(given, str):
-        return given
-    if not given.startswith("data:"):
+    if not isinstance(file, str):
+        return file
+    if not file.startswith("data:"):
         raise ValueError(f"Picture {number} is no file; upload it, or give it whole as a data: address.")
     try:
-        path = save_base64_to_cache(given, str(folder()))
+        path = save_base64_to_cache(file, str(folder()))
     except ValueError:
         raise ValueError(f"Picture {number} is a broken data: address; encode the file in base64.") from None
     return {"path": path, "orig_name": f"{number}{Path(path).suffix}"}
-
-
-def _name(file: GradioFile) -> str:
-    return str(file.get("orig_name") or Path(str(file["path"])).name)
 
 
 def _facts(view: View, pixel_size: float | None) -> dict[str, Any]:

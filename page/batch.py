@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 
+from page import workspace
 from page.models import segmenter_for
 from page.words import complaint, sentence
 from segmenter import ImageError, Segmentation
@@ -68,10 +70,13 @@ class Entry:
 @dataclass(frozen=True, eq=False)
 class Row:
     """What came of one picture: a ``problem``, or what was found, ``said`` in a sentence and in ``numbers``: pixels,
-    fraction and confidence of each class. ``count`` is of objects, None where the task counts none."""
+    fraction and confidence of each class. ``mask`` and ``overlay`` are the names of its files; ``count`` is of
+    objects, None where the task counts none."""
 
     name: str
     problem: str | None = None
+    mask: str = ""
+    overlay: str = ""
     said: str = ""
     notice: str | None = None
     size_wh: tuple[int, int] | None = None
@@ -137,15 +142,20 @@ def run(pictures: Sequence[Entry], task: Task, target: Path, cancelled: Callable
 
     The zip holds a mask and an overlay per picture, by unlike names, and the table ``stats.csv``. It is there, and
     whole, when the iterator ends, whether all pictures were read or ``cancelled`` came true between two of them.
+    Uploads that wait for their turn are not deleted meanwhile, however long it takes.
     """
     rows: list[Row] = []
     stems: set[str] = set()
     part = target.with_name(f".{target.name}.part")
+    kept = time.monotonic()
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
             for entry in pictures:
                 if cancelled():
                     break
+                if time.monotonic() - kept > workspace.KEEP_SECONDS / 4:
+                    workspace.keep({picture.path for picture in pictures})
+                    kept = time.monotonic()
                 rows.append(_segment(entry, task, archive, stems))
                 yield rows[-1]
             archive.writestr("stats.csv", table(rows, task).encode(TABLE_ENCODING))
@@ -159,10 +169,11 @@ def _segment(entry: Entry, task: Task, archive: zipfile.ZipFile, stems: set[str]
     try:
         result = segmenter_for(task.name).predict(entry.read())
         stem = _unlike(safe_stem(PurePosixPath(entry.name).stem), stems)
-        _write(archive, f"{stem}-{task.name}-mask.png", mask_image(result))
-        _write(archive, f"{stem}-{task.name}-overlay.png", overlay_image(result))
-        return _row(entry.name, result)
-    except (ImageError, MemoryError, OSError) as error:
+        mask, overlay = (f"{stem}-{task.name}-{kind}.png" for kind in ("mask", "overlay"))
+        _write(archive, mask, mask_image(result))
+        _write(archive, overlay, overlay_image(result))
+        return _row(entry.name, mask, overlay, result)
+    except (ImageError, MemoryError, OSError, RuntimeError) as error:
         return Row(entry.name, complaint(error).replace("The upload", repr(PurePosixPath(entry.name).name)))
 
 
@@ -182,11 +193,13 @@ def _write(archive: zipfile.ZipFile, name: str, image: Image.Image) -> None:
     archive.writestr(name, buffer.getvalue(), zipfile.ZIP_STORED)  # PNG is compressed
 
 
-def _row(name: str, result: Segmentation) -> Row:
+def _row(name: str, mask: str, overlay: str, result: Segmentation) -> Row:
     areas = [found.area for found in objects(result)] if result.task.has_objects else None
     stats = result.stats()
     return Row(
         name,
+        mask=mask,
+        overlay=overlay,
         said=sentence(stats, result.task, areas),
         notice=result.notice,
         size_wh=(result.image.shape[1], result.image.shape[0]),
@@ -197,15 +210,24 @@ def _row(name: str, result: Segmentation) -> Row:
 
 
 def table(rows: Sequence[Row], task: Task) -> str:
-    """CSV text, one row per picture: its name, problem, notice, size, objects, and three numbers per class."""
+    """CSV text, one row per picture: its name, files, problem, notice, size, objects, and three numbers per class."""
     text = io.StringIO()
     writer = csv.writer(text)
     numbers = [f"{name} {what}" for name in task.class_names for what in ("pixels", "fraction", "confidence")]
-    writer.writerow(["picture", "problem", "notice", "width", "height", "objects", *numbers])
+    writer.writerow(["picture", "mask", "overlay", "problem", "notice", "width", "height", "objects", *numbers])
     for row in rows:
         size = row.size_wh or ("", "")
         counted = "" if row.count is None else row.count
         writer.writerow(
-            [safe_cell(row.name), safe_cell(row.problem or ""), row.notice or "", *size, counted, *row.numbers]
+            [
+                safe_cell(row.name),
+                safe_cell(row.mask),
+                safe_cell(row.overlay),
+                safe_cell(row.problem or ""),
+                row.notice or "",
+                *size,
+                counted,
+                *row.numbers,
+            ]
         )
     return text.getvalue()

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from page import batch, words
-from page.api import GradioFile, uploads
 from page.charts import STACK_ICON
+from page.given import GradioFile, uploads
 from page.log import request
 from page.models import segmenter_for
 from page.parts import model_strip
@@ -23,6 +23,7 @@ from segmenter import TASKS, WeightsError
 REFRESH_SECONDS = 0.5  # the table grows at most this often: it is sent whole
 SHOWN = 100  # rows; the table in the zip has all
 
+BROKEN = "the batch ended with an error that is not yours; try again."
 INVITATION = words.stage(
     "The results line up here",
     f"Give many pictures or zips of them, up to {batch.MAX_PICTURES:,}.",
@@ -72,12 +73,16 @@ def _steps(task: str, found: Sequence[batch.Entry], job: Event) -> Iterator[Prog
     rows: list[tuple[batch.Row, str]] = []
     started = shown = time.monotonic()
     yield _running(0, len(found), 0.0, "")
-    for row in batch.run(found, TASKS[task], target, job.is_set):
-        rows.append((row, "" if row.thumbnail is None else data_uri(row.thumbnail.convert("RGB"), 70)))
-        now = time.monotonic()
-        if now - shown >= REFRESH_SECONDS or len(rows) == 1:
-            shown = now
-            yield _running(len(rows), len(found), now - started, table(rows))
+    try:
+        for row in batch.run(found, TASKS[task], target, job.is_set):
+            rows.append((row, "" if row.thumbnail is None else data_uri(row.thumbnail.convert("RGB"), 70)))
+            now = time.monotonic()
+            if now - shown >= REFRESH_SECONDS or len(rows) == 1:
+                shown = now
+                yield _running(len(rows), len(found), now - started, table(rows))
+    except Exception as error:  # a full disk, or a bug: the log has it, and the tab takes the next batch
+        yield _idle(words.problem(words.complaint(error if isinstance(error, OSError) else ValueError(BROKEN))))
+        raise
     yield _done(rows, len(found), time.monotonic() - started, target)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 
-from page.pictures import folder
+from page.given import Given
+from page.pictures import MODES, Look, draw, folder
 from page.view import View
 from segmenter import Segmentation
 from segmenter.export import FORMATS, safe_stem, save, zip_all
@@ -27,27 +30,40 @@ BUTTONS = {
 }
 
 
-def make(view: View, name: str, pixel_size: float | None = None) -> str:
-    """Write one of BUTTONS of a view as ``write`` does. ImageError where the picture is gone."""
-    return write(view.result(), view.path, name, pixel_size)
+def make(view: View, name: str, look: Look, pixel_size: float | None = None) -> str:
+    """Write one of BUTTONS of a view as ``write`` does, the overlay as it is looked at. ImageError where the picture
+    is gone."""
+    result = view.result()
+    drawn = None
+    if name in ("all", "overlay"):
+        labels = None if view.labels is None else result.instances()
+        drawn = draw(replace(view, shown=result, labels=labels), look._replace(mode=MODES[0]))
+    return write(result, view.source, name, pixel_size, drawn)
 
 
-def write(result: Segmentation, picture: str, name: str, pixel_size: float | None = None) -> str:
+def write(
+    result: Segmentation,
+    picture: Given,
+    name: str,
+    pixel_size: float | None = None,
+    drawn: np.ndarray | None = None,
+) -> str:
     """Write one of BUTTONS of a result; returns the path of its file, which is named after the ``picture``.
 
-    GeoJSON is in map coordinates where the picture is a GeoTIFF.
+    GeoJSON is in map coordinates where the picture is a GeoTIFF. ``drawn`` is as in ``segmenter.export.save``.
     """
     task = result.task
     pixel_size = pixel_size if task.length_unit and pixel_size and pixel_size > 0 else None
     formats = FORMATS if name == "all" else (name,)
-    place = georeference(picture) if "geojson" in formats else None
+    place = georeference(picture.path) if "geojson" in formats else None
     transform, crs = (None, None) if place is None else (place.transform, place.crs)
-    stem, target = safe_stem(Path(picture).stem), folder()
+    stem, target = safe_stem(Path(picture.name).stem), folder()
+    told = (pixel_size, transform, crs, picture.name, drawn)
     if name in ("all", "classes"):
         path = target / f"{stem}-{task.name}{'' if name == 'all' else '-classes'}.zip"
-        path.write_bytes(zip_all(result, stem, formats, pixel_size, transform, crs))
+        path.write_bytes(zip_all(result, stem, formats, *told))
         return str(path)
-    return str(save(result, target, stem, formats, pixel_size, transform, crs)[0])
+    return str(save(result, target, stem, formats, *told)[0])
 
 
 def georeference(path: str) -> Georeference | None:

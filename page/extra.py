@@ -76,14 +76,16 @@ def all_examples() -> tuple[Example, ...]:
     return (*examples(), *_fetched)
 
 
-def fetch(read: Callable[[str], bytes] | None = None) -> None:
-    """Add the extra examples that can be had; ``read`` gives the bytes at an address, or raises OSError."""
+def fetch(read: Callable[[str], bytes] | None = None) -> int:
+    """Add the extra examples that can be had; returns how many cannot. ``read`` gives the bytes at an address, or
+    raises OSError."""
     with ThreadPoolExecutor(len(EXTRAS)) as pool:
         paths = list(pool.map(lambda extra: _get(extra, read or _read), EXTRAS))
     known = {example.path for example in _fetched}
     for extra, path in zip(EXTRAS, paths, strict=True):
         if path is not None and str(path) not in known:
             _fetched.append(Example(extra.task, extra.title, str(path)))
+    return paths.count(None)
 
 
 def cache_folder() -> Path:

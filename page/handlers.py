@@ -9,25 +9,26 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from page import charts, downloads, words
-from page.extra import all_examples, fetch
+from page.extra import EXTRAS, all_examples, fetch
+from page.given import Given, given
 from page.log import logged, note
 from page.models import suggest_for
 from page.pictures import STYLES, Look, draw, lowest, save
 from page.view import View, look, point
 from segmenter import TASKS, ImageError, WeightsError
-from segmenter.geo import pixel_side
+from segmenter.geo import is_geotiff, pixel_side
 from segmenter.measure import area
 
 # Formats that browsers show; a picture in another one is shown as the JPEG that was made of it.
 BROWSER_FORMATS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
-PIXEL_SIZES = {"m": 10.0}  # Sentinel-2's best bands
+PIXEL_SIZES = {"m": 10.0}  # Sentinel-2's best bands, where the picture cannot tell
 LOST = "This result is no longer held; choose the picture again."
 
 
 class Page(NamedTuple):
     """An update for every component that a prediction touches; the tab fills the same record with its components.
 
-    ``source`` is the path of the picture (str), ``view`` its result (View); both are None where there is none.
+    ``source`` is the picture (Given), ``view`` its result (View); both are None where there is none.
     """
 
     task: Any
@@ -42,6 +43,7 @@ class Page(NamedTuple):
     details: Any
     summary: Any
     point: Any
+    drag: Any
     classes: Any
     one: Any
     scale: Any
@@ -58,6 +60,8 @@ class Drawn(NamedTuple):
 
     result: Any
     slider: Any
+    point: Any
+    drag: Any
     style: Any
     opacity: Any
     classes: Any
@@ -71,13 +75,14 @@ class Measured(NamedTuple):
     summary: Any
     table: Any
     histogram: Any
+    objects: Any
 
 
 def on_upload(picture: Mapping[str, Any] | None, task: str, *looks: Any) -> Page:
     """A picture came by file, drop, paste or camera: ``picture`` is Gradio's record of it, with its ``path``."""
     if picture is None:
         return _without(task, words.INVITATION)
-    return _run(task, str(picture["path"]), Look(*looks))
+    return _run(task, given(picture), Look(*looks))
 
 
 def on_file(file: Mapping[str, Any] | None, task: str, *looks: Any) -> Page:
@@ -91,7 +96,7 @@ def on_clear(task: str) -> Page:
     return _without(task, words.INVITATION)
 
 
-def on_task(task: str, source: str | None, *looks: Any) -> Page:
+def on_task(task: str, source: Given | None, *looks: Any) -> Page:
     """Another model was chosen: it reads the picture that is there."""
     if source is None:
         return _without(task, words.INVITATION)
@@ -102,28 +107,31 @@ def on_example(event: gr.EventData, *looks: Any) -> Page:
     """An example was clicked; the event carries its ``index``."""
     known = all_examples()
     example = known[int(event.index) % len(known)]
-    page = _run(example.task, example.path, Look(*looks))._replace(task=example.task)
+    source = Given(example.path, Path(example.path).name)
+    page = _run(example.task, source, Look(*looks))._replace(task=example.task)
     return page if page.view is None else page._replace(picture=_preview(page.view))
 
 
 def on_more() -> tuple[str, Any]:
-    """More examples were asked for: they are fetched, and what offers them goes. Without a network none come."""
-    fetch()
-    return words.gallery(all_examples()), gr.update(visible=False)
+    """More examples were asked for: they are fetched, and what offers them goes when all are there."""
+    missing = fetch()
+    if missing:
+        gr.Warning(f"{missing} of {len(EXTRAS)} examples could not be fetched; the web may be out of reach.")
+    return words.gallery(all_examples()), gr.update(visible=missing > 0)
 
 
 @logged("suggest")
-def on_suggest(source: str | None, task: str) -> str:
+def on_suggest(source: Given | None, task: str) -> str:
     """The task that fits the picture, as HTML."""
     if source is None:
         return '<p class="hint" role="status">Give a picture first; then the model that fits it can be named.</p>'
     try:
-        return words.suggestion(suggest_for(source), task)
+        return words.suggestion(suggest_for(source.path), task)
     except (ImageError, WeightsError, MemoryError) as error:
         raise gr.Error(words.complaint(error), print_exception=False) from error
 
 
-def on_take(event: gr.EventData, source: str | None, *looks: Any) -> Page:
+def on_take(event: gr.EventData, source: Given | None, *looks: Any) -> Page:
     """The suggested task is taken over; the event carries its name as ``task``."""
     task = event.task if event.task in TASKS else next(iter(TASKS))
     return on_task(task, source, *looks)._replace(task=task)
@@ -145,14 +153,14 @@ def on_point(event: gr.SelectData, view: View | None, pixel_size: float | None) 
 @logged("measure")
 def on_pixel_size(view: View | None, pixel_size: float | None) -> Measured:
     """Another size of a pixel was given: areas follow."""
-    return Measured(gr.skip(), gr.skip(), gr.skip()) if view is None else _measured(view, pixel_size)
+    return Measured(*[gr.skip()] * len(Measured._fields)) if view is None else _measured(view, pixel_size)
 
 
 @logged("download")
-def on_download(name: str, view: View | None, pixel_size: float | None) -> str:
+def on_download(name: str, view: View | None, pixel_size: float | None, *looks: Any) -> str:
     """One of ``downloads.BUTTONS`` was pressed: the path of its file."""
     try:
-        return downloads.make(_held(view), name, pixel_size)
+        return downloads.make(_held(view), name, Look(*looks), pixel_size)
     except (ImageError, MemoryError) as error:
         raise gr.Error(words.complaint(error), print_exception=False) from error
 
@@ -164,35 +172,36 @@ def _held(view: View | None) -> View:
 
 
 @logged("predict")
-def _run(task: str, path: str, looks: Look) -> Page:
+def _run(task: str, source: Given, looks: Look) -> Page:
     """Predict one picture; a bad one becomes a sentence in the place of the result."""
     try:
-        view = look(path, task)
+        view = look(source, task)
     except ImageError as error:
         note(outcome="refused")
         return _without(task, words.problem(words.complaint(error)))
     except (WeightsError, MemoryError) as error:
         note(outcome="refused")
-        return _without(task, words.problem(words.complaint(error)))._replace(picture=gr.skip(), source=path)
+        return _without(task, words.problem(words.complaint(error)))._replace(picture=gr.skip(), source=source)
     names = TASKS[task].class_names[1:]
     drawn = _drawn(view, looks._replace(classes=names, one=names[0]))
     unit = TASKS[task].length_unit
-    size = pixel_side(path, unit) or PIXEL_SIZES.get(unit)
+    size = pixel_side(source.path, unit) if is_geotiff(source.path) else PIXEL_SIZES.get(unit)
     measured = _measured(view, size)
     counted = bool(view.objects)
     return Page(
         task=gr.skip(),
         about=words.about(task),
         advice="",
-        picture=gr.skip() if Path(path).suffix.lower() in BROWSER_FORMATS else _preview(view),
-        source=path,
+        picture=gr.skip() if _is_shown(source) else _preview(view),
+        source=source,
         view=view,
         stage=gr.update(visible=False),
         result=drawn.result,
         slider=drawn.slider,
         details=gr.update(visible=True),
         summary=measured.summary,
-        point=words.ASK,
+        point=gr.update(value=words.ASK, visible=drawn.point["visible"]),
+        drag=drawn.drag,
         classes=gr.update(choices=list(names), value=list(names), visible=drawn.classes["visible"]),
         one=gr.update(choices=list(names), value=names[0], visible=drawn.one["visible"]),
         scale=drawn.scale,
@@ -200,7 +209,7 @@ def _run(task: str, path: str, looks: Look) -> Page:
         table=measured.table,
         per_object=gr.update(visible=counted),
         histogram=measured.histogram,
-        objects=words.object_rows(view.objects or ()),
+        objects=measured.objects,
         objects_button=gr.update(visible=TASKS[task].has_objects),
     )
 
@@ -222,6 +231,8 @@ def _drawn(view: View, looks: Look) -> Drawn:
     path = save(draw(view, looks), f"{name}.{'png' if looks.mode in ('Mask', 'One class') else 'jpg'}")
     before = save(view.shown.image, f"{view.stem}.jpg") if compare else None
     return Drawn(
+        point=gr.update(visible=not compare),
+        drag=gr.update(visible=compare),
         result=gr.update(value=None if compare else path, visible=not compare, alt_text=_alt_text(view, looks)),
         slider=gr.update(value=(before, path) if compare else None, visible=compare),
         style=gr.update(visible=layered),
@@ -244,11 +255,14 @@ def _measured(view: View, pixel_size: float | None) -> Measured:
         summary=words.summary(view, pixel_size),
         table=words.table(view.stats, task, pixel_size),
         histogram=charts.histogram([found.area * factor for found in view.objects or ()], unit),
+        objects=words.objects_table(view.objects or (), pixel_size if sized else None, task),
     )
 
 
 def _preview(view: View) -> str:
     """A picture file for the input's place that every browser shows."""
-    if Path(view.path).suffix.lower() in BROWSER_FORMATS:
-        return view.path
-    return save(view.shown.image, f"{view.stem}.jpg")
+    return view.source.path if _is_shown(view.source) else save(view.shown.image, f"{view.stem}.jpg")
+
+
+def _is_shown(source: Given) -> bool:
+    return Path(source.path).suffix.lower() in BROWSER_FORMATS

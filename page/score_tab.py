@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from page import words
-from page.api import GradioFile
 from page.api import score as compare
 from page.charts import TARGET_ICON
 from page.examples import lakes_truth
+from page.given import GradioFile
 from page.parts import model_strip
 from page.pictures import folder
 from segmenter import TASKS

@@ -97,6 +97,7 @@ def build(network: dict[str, Any]) -> None:
                     scale = gr.HTML(visible=False, elem_id="scale", apply_default_css=False)
                     opacity = gr.Slider(0, 100, value=50, step=5, label="Opacity", buttons=[], elem_id="opacity")
                 point = gr.HTML(words.ASK, elem_id="point", apply_default_css=False)
+                drag = gr.HTML(words.DRAG, visible=False, elem_id="drag", apply_default_css=False)
                 summary = gr.HTML(elem_id="summary", apply_default_css=False)
                 pixel_size = gr.Number(label="Side of a pixel", minimum=0, visible=False, elem_id="pixel-size")
                 table = gr.HTML(elem_id="table", apply_default_css=False)
@@ -126,6 +127,7 @@ def build(network: dict[str, Any]) -> None:
         details=details,
         summary=summary,
         point=point,
+        drag=drag,
         classes=classes,
         one=one,
         scale=scale,
@@ -153,17 +155,20 @@ def build(network: dict[str, Any]) -> None:
         [control.input for control in looks],
         handlers.on_look,
         [view, *looks],
-        list(handlers.Drawn(result, slider, style, opacity, classes, one, scale)),
+        list(handlers.Drawn(result, slider, point, drag, style, opacity, classes, one, scale)),
         **quick,
     )
     result.select(handlers.on_point, [view, pixel_size], point, **quick)
     pixel_size.input(
-        handlers.on_pixel_size, [view, pixel_size], list(handlers.Measured(summary, table, histogram)), **quick
+        handlers.on_pixel_size,
+        [view, pixel_size],
+        list(handlers.Measured(summary, table, histogram, objects)),
+        **quick,
     )
     for name, button in buttons.items():
         button.click(
             partial(handlers.on_download, name),
-            [view, pixel_size],
+            [view, pixel_size, *looks],
             made,
             show_progress_on=button,
             api_visibility="private",

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from page.given import Given
 from page.log import note
 from page.models import segmenter_for
 from segmenter import ClassStats, Segmentation
 from segmenter.draw import shrink
+from segmenter.export import safe_stem
 from segmenter.image import pick_nearest, read_image
 from segmenter.measure import ObjectStats, objects
 
@@ -42,7 +44,7 @@ class View:
 
     ``shown`` is at most DISPLAY_SIDE pixels long, and so are ``labels``, the ids of objects int32 (H, W), None where
     the task counts none, as ``objects`` is. ``stats``, ``objects`` and ``size`` (height, width) belong to the picture
-    at its own size. ``path`` is the picture's file.
+    at its own size. ``source`` is the picture's file.
     """
 
     shown: Segmentation
@@ -51,24 +53,25 @@ class View:
     objects: list[ObjectStats] | None
     size: tuple[int, int]
     seconds: float
-    path: str
+    source: Given
     kept: Kept | None = field(default=None, repr=False)
 
     @property
     def stem(self) -> str:
-        return Path(self.path).stem
+        """What the names of files made of this result begin with."""
+        return safe_stem(Path(self.source.name).stem)
 
     def result(self) -> Segmentation:
         """The result at the picture's own size."""
-        return self.shown if self.kept is None else self.kept.restore(self.shown, self.path)
+        return self.shown if self.kept is None else self.kept.restore(self.shown, self.source.path)
 
 
-def look(path: str, task: str) -> View:
+def look(source: Given, task: str) -> View:
     """Run a task's model on a picture file. Raises ImageError, WeightsError, or ValueError for an unknown task."""
     segmenter = segmenter_for(task)
     note(task=task)
     started = time.perf_counter()
-    result = segmenter.predict(path)
+    result = segmenter.predict(source.path)
     seconds = time.perf_counter() - started
     note(size=result.class_ids.shape)
     shown = shrink(result, DISPLAY_SIDE)
@@ -82,7 +85,7 @@ def look(path: str, task: str) -> View:
         objects=None if labels is None else objects(result),
         size=result.class_ids.shape,
         seconds=seconds,
-        path=path,
+        source=source,
         kept=None if shown is result else Kept(result),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 from statistics import median
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from page.charts import PICTURE_ICON, WARNING_ICON
 from page.examples import Example
@@ -20,8 +20,9 @@ HEADER = """
 <p>Marks pets, water, cell nuclei and cars in your picture, pixel by pixel.</p>
 """
 ASK = '<p class="hint">Click on the picture to ask what is there.</p>'
+DRAG = '<p class="hint">Drag the line to compare the picture with what was found.</p>'
 
-COLUMNS = ("id", "area (px)", "x", "y", "diameter (px)", "eccentricity")  # of the table of objects
+COLUMNS = ("id", "area (px)", "x", "y", "diameter (px)", "eccentricity")  # of the table of objects, without a size
 
 # What the sentence under a result begins with, and what it says where nothing was found.
 SUBJECTS = {
@@ -65,7 +66,9 @@ def extent(pixels: float, pixel_size: float | None, task: Task) -> str:
     if not task.length_unit or not pixel_size or pixel_size <= 0:
         return ""
     value, unit = area(pixels, pixel_size, task)
-    return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
+    if 0 < value < 0.001:
+        return f"under 0.001 {unit}"
+    return f"{value:,.0f} {unit}" if value >= 999.5 else f"{value:.3g} {unit}"
 
 
 def sentence(
@@ -138,19 +141,22 @@ def table(stats: Sequence[ClassStats], task: Task, pixel_size: float | None = No
     return grid("Pixels, share and mean confidence of each class", head, body)
 
 
-def object_rows(objects: Iterable[ObjectStats]) -> list[list[float]]:
-    """The table of objects under COLUMNS, in the order of their ids."""
-    return [
+def objects_table(objects: Iterable[ObjectStats], pixel_size: float | None, task: Task) -> dict[str, list[Any]]:
+    """The table of objects by their ids; area and diameter in the task's units where a pixel has a size."""
+    factor, unit = area(1, pixel_size, task) if pixel_size else (1, "px")
+    length = task.length_unit if pixel_size else "px"
+    rows = [
         [
             found.id,
-            found.area,
+            float(f"{found.area * factor:.4g}") if pixel_size else found.area,
             round(found.centroid_x, 1),
             round(found.centroid_y, 1),
-            round(found.equivalent_diameter, 1),
+            float(f"{found.equivalent_diameter * (pixel_size or 1):.4g}"),
             round(found.eccentricity, 2),
         ]
         for found in objects
     ]
+    return {"headers": [name.replace("px", (unit if "area" in name else length)) for name in COLUMNS], "data": rows}
 
 
 def said_of(point: Point, pixel_size: float | None, task: Task) -> str:
@@ -204,6 +210,8 @@ def complaint(error: Exception) -> str:
         message = "the picture is too large for this machine's memory; make it smaller."
     elif isinstance(error, OSError):  # its own text names the server's folders
         message = f"a file cannot be read or written ({error.strerror}); try again."
+    elif isinstance(error, RuntimeError):  # of an engine: long, and not for visitors
+        message = "the model failed on this picture; try again, or make it smaller."
     return message[:1].upper() + message[1:]
 
 

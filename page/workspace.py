@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def keep(paths: Iterable[Path]) -> None:
+    """Let the age of files that are still needed begin anew."""
+    for path in paths:
+        with suppress(OSError):
+            os.utime(path)
 
 
 def keep_clean() -> None:

@@ -17,12 +17,12 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 LONGITUDE_LATITUDE = "urn:ogc:def:crs:OGC:1.3:CRS84"  # EPSG:4326 in the order x, y, as RFC 7946 has it
 
 
-def to_coco(result: Segmentation, file_name: str = "image", polygons: bool = False) -> dict[str, Any]:
+def to_coco(result: Segmentation, file_name: str = "image", polygons: bool = True) -> dict[str, Any]:
     """A COCO dataset of one picture, with one annotation per object, or per connected region of each class where
     the task counts no objects (https://cocodataset.org/#format-data).
 
-    Segmentations are compressed RLE; all of a class together are exactly its mask. With ``polygons`` they are
-    polygons along the edges of pixels, as pycocotools rasterises without loss, save where a hole needs RLE.
+    Segmentations are polygons along the edges of pixels, which pycocotools rasterises without loss, and compressed
+    RLE where there is a hole; without ``polygons`` all are RLE. All of a class together are exactly its mask.
     What is too small for an object has RLE and iscrowd 1, so that it is neither lost nor counted. ``score`` is
     the mean confidence.
     """

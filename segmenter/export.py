@@ -135,16 +135,18 @@ def save(
     transform: Sequence[float] | None = None,
     crs: str | None = None,
     file_name: str | None = None,
+    drawn: np.ndarray | None = None,
 ) -> list[Path]:
     """Write a result as files into a folder, which is made where it is missing; returns their paths.
 
     They are called ``<stem>-<task>-<format>``, and ``<stem>-<task>-<class>`` the black-and-white pictures of the
     format "classes"; ``stem`` as ``safe_stem`` makes it. A file is there whole or not at all. "objects" is left
     out where the task counts none. ``pixel_size`` as in ``stats_csv``, ``transform`` and ``crs`` as in
-    ``to_geojson``; ``file_name`` is the picture's name, which COCO and CVAT keep, by default that of the stem.
+    ``to_geojson``; ``file_name`` is the picture's name, which COCO and CVAT keep, by default that of the stem;
+    ``drawn`` is another overlay, RGB uint8 (H, W, 3), than ``overlay_image``.
     ValueError for a format that is not in FORMATS, before anything is written, and OSError from the disk.
     """
-    files = _files(result, stem, formats, pixel_size, transform, crs, file_name)
+    files = _files(result, stem, formats, pixel_size, transform, crs, file_name, drawn)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files:
@@ -160,9 +162,10 @@ def zip_all(
     transform: Sequence[float] | None = None,
     crs: str | None = None,
     file_name: str | None = None,
+    drawn: np.ndarray | None = None,
 ) -> bytes:
     """The files of ``save`` in one zip archive."""
-    return _zip(_files(result, stem, formats, pixel_size, transform, crs, file_name))
+    return _zip(_files(result, stem, formats, pixel_size, transform, crs, file_name, drawn))
 
 
 def _files(
@@ -173,6 +176,7 @@ def _files(
     transform: Sequence[float] | None,
     crs: str | None,
     file_name: str | None,
+    drawn: np.ndarray | None,
 ) -> list[tuple[str, bytes]]:
     """Name and content of every file, in the order of FORMATS."""
     unknown = [name for name in formats if name not in FORMATS]
@@ -182,7 +186,7 @@ def _files(
     file_name = file_name or f"{safe_stem(stem)}.png"
     content: dict[str, Callable[[], bytes]] = {
         "mask": lambda: _png(mask_image(result)),
-        "overlay": lambda: _png(overlay_image(result)),
+        "overlay": lambda: _png(overlay_image(result) if drawn is None else Image.fromarray(drawn)),
         "cutout": lambda: _png(cutout_image(result)),
         "csv": lambda: stats_csv(result, pixel_size).encode(TABLE_ENCODING),
         "objects": lambda: objects_csv(result, pixel_size).encode(TABLE_ENCODING),

@@ -6,10 +6,15 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 # ModelPixelScale, ModelTiepoint and ModelTransformation (OGC GeoTIFF 1.1, 19-008r4).
 GEOTIFF_TAGS = (33550, 33922, 34264)
 ORIENTATION = 274  # of TIFF 6.0; 1 is upright
+WGS84_A, WGS84_E2 = 6_378_137.0, 0.00669437999014  # metres; the square of the eccentricity
+MAP_STRETCH = 0.01  # UTM and national grids are true to a thousandth or so
 
 
 class GeoError(ValueError):
@@ -20,8 +25,8 @@ class GeoError(ValueError):
 class Georeference:
     """Pixels to map coordinates: x' = a x + b y + c and y' = d x + e y + f with ``transform`` (a, b, c, d, e, f),
     where (0, 0) is the upper left corner of the first pixel. ``crs`` is a name such as "EPSG:32633" or a WKT, None
-    where the file tells none. ``metres`` is the side of a pixel, or of a square as large as one, None where the map
-    is in degrees or in nothing known."""
+    where the file tells none. ``metres`` is the side of a pixel on the ground, or of a square as large as one, None
+    where the file does not tell it."""
 
     transform: tuple[float, float, float, float, float, float]
     crs: str | None
@@ -53,13 +58,51 @@ def read_georeference(path: str | os.PathLike[str]) -> Georeference | None:
     try:
         with rasterio.open(path, driver="GTiff") as dataset:
             transform, crs = dataset.transform, dataset.crs
+            metres = None if transform.is_identity or not crs else _ground_side(dataset)
     except rasterio.errors.RasterioError as error:
         raise GeoError(f"{name} is a GeoTIFF that rasterio cannot read; save it again from a map program.") from error
     if transform.is_identity:
         return None
-    side = math.sqrt(abs(transform.determinant))
-    metres = side * crs.linear_units_factor[1] if crs and crs.is_projected else None
     return Georeference(tuple(transform)[:6], crs.to_string() if crs else None, metres)
+
+
+def _ground_side(dataset: Any) -> float | None:
+    """The side in metres of a square as large on the ground as the pixel in the middle of an open GeoTIFF.
+
+    It is what the map says, unless that is in degrees or stretched by more than MAP_STRETCH, as Web Mercator is; then
+    it is measured on the WGS 84 ellipsoid.
+    """
+    crs = dataset.crs
+    if not (crs.is_projected or crs.is_geographic):
+        return None
+    ground = _on_ellipsoid(dataset)
+    if not crs.is_projected:
+        return ground
+    told: float = math.sqrt(abs(dataset.transform.determinant)) * crs.linear_units_factor[1]
+    return told if ground is None or abs(ground / told - 1) < MAP_STRETCH else ground
+
+
+def _on_ellipsoid(dataset: Any) -> float | None:
+    """The side of the middle pixel by its corners' longitudes and latitudes and the ellipsoid's radii of curvature
+    (Snyder, Map Projections: A Working Manual, USGS 1395, equations 4-18 and 4-20); None where it is not on Earth."""
+    from rasterio.warp import transform
+
+    a, b, c, d, e, f = tuple(dataset.transform)[:6]
+    columns, rows = dataset.width // 2 + np.array([0, 1, 0]), dataset.height // 2 + np.array([0, 0, 1])
+    x, y = a * columns + b * rows + c, d * columns + e * rows + f
+    longitudes, latitudes = transform(dataset.crs, "EPSG:4326", x, y)
+    if not all(abs(latitude) < 90 for latitude in latitudes):
+        return None
+    (east, east_right, east_below), (north, north_right, north_below) = np.radians([longitudes, latitudes])
+    curved = 1 - WGS84_E2 * math.sin(north) ** 2
+    square_metre = WGS84_A**2 * (1 - WGS84_E2) * math.cos(north) / curved**2  # for each square radian
+    square_radians = (east_right - east) * (north_below - north) - (east_below - east) * (north_right - north)
+    return math.sqrt(abs(square_radians) * square_metre) or None
+
+
+def is_geotiff(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says that it lies somewhere on a map."""
+    return any(tag in GEOTIFF_TAGS for tag in _tiff_tags(path))
 
 
 def pixel_side(path: str | os.PathLike[str], unit: str) -> float | None:

@@ -37,8 +37,9 @@ def read_true_mask(source: MaskSource, task: Task, shape: tuple[int, int], image
     - a grey picture, whose values are class ids;
     - a black and white picture: the values are 0 and 255, or 0 and one other that is no class id (in JPEG and
       WebP, those below 128 and those above); white is the task's first foreground class;
-    - COCO JSON with polygons or RLE, compressed or not: categories are matched to classes by name, else by id;
-      of several images the one with the file name ``image_name`` is taken; later annotations cover earlier ones.
+    - COCO JSON with polygons or RLE, compressed or not: categories called like a class are that class, and the
+      others are left out; where none is called so, or the file names none, their ids are class ids. Of several
+      images the one with the file name ``image_name`` is taken; later annotations cover earlier ones.
     Raises ScoreError where it is none of these, has another size or holds ids that are no class.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -121,10 +122,11 @@ def _read_coco(data: bytes, name: str, task: Task, shape: tuple[int, int], image
         if "height" in image and "width" in image:
             _check_size(name, (image["height"], image["width"]), shape)
         class_of = _classes_of(document.get("categories", []), task)
-        found = [entry for entry in document["annotations"] if entry["image_id"] == image["id"]]
-        ids = [class_of.get(entry["category_id"], entry["category_id"]) for entry in found]
-        _check_ids(name, ids, task)
-        regions = ((i, _run_lengths(entry["segmentation"], name, shape)) for i, entry in zip(ids, found, strict=True))
+        there = (entry for entry in document["annotations"] if entry["image_id"] == image["id"])
+        of_class = [(class_of.get(entry["category_id"], entry["category_id"]), entry) for entry in there]
+        found = [(class_id, entry) for class_id, entry in of_class if class_id is not None]
+        _check_ids(name, [class_id for class_id, _ in found], task)
+        regions = ((class_id, _run_lengths(entry["segmentation"], name, shape)) for class_id, entry in found)
         for class_id, group in groupby(regions, key=lambda region: region[0]):
             parts = [part for _, encoded in group for part in encoded]
             if parts:
@@ -153,11 +155,11 @@ def _choose_image(images: Sequence[Mapping[str, Any]], name: str, image_name: st
     )
 
 
-def _classes_of(categories: Iterable[Mapping[str, Any]], task: Task) -> dict[int, int]:
-    """Category id -> class id, for the categories that are called like a class."""
+def _classes_of(categories: Iterable[Mapping[str, Any]], task: Task) -> dict[int, int | None]:
+    """Category id -> the id of the class that is called like it, None where none is; empty if none is of any."""
     names = {class_name.casefold(): class_id for class_id, class_name in enumerate(task.class_names)}
-    found = ((category["id"], names.get(category["name"].casefold())) for category in categories)
-    return {category_id: class_id for category_id, class_id in found if class_id is not None}
+    found = {category["id"]: names.get(category["name"].casefold()) for category in categories}
+    return found if any(class_id is not None for class_id in found.values()) else {}
 
 
 def _run_lengths(segmentation: Any, name: str, shape: tuple[int, int]) -> list[dict[str, Any]]:

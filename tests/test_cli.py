@@ -55,7 +55,7 @@ def files(folder="out"):
 
 
 def summary(folder="out"):
-    return list(csv.DictReader((Path(folder) / "summary.csv").read_text().splitlines()))
+    return list(csv.DictReader((Path(folder) / "summary.csv").read_text("utf-8-sig").splitlines()))
 
 
 def objects(text):

@@ -284,6 +284,21 @@ def test_a_result_that_cannot_be_written(run, pictures, tmp_path, monkeypatch, e
     assert statuses(run(pictures)) == ["skipped", "skipped", "done"]
 
 
+def test_a_picture_that_changed_and_fails_has_no_results(run, pictures, tmp_path):
+    """Its old numbers would pass for those of the new picture."""
+    summary = tmp_path / "out" / "summary.csv"
+    run(pictures)
+    content = pictures[0].path.read_bytes()
+    pictures[0].path.write_bytes(b"spoilt")
+    assert statuses(run(pictures)) == ["skipped", "skipped", "failed"]
+    Record(tmp_path / "out").write_summary()
+    assert "0.png" not in summary.read_text("utf-8-sig") and "1.png" in summary.read_text("utf-8-sig")
+    pictures[0].path.write_bytes(content)
+    assert statuses(run(pictures))[-1] == "done"
+    Record(tmp_path / "out").write_summary()
+    assert "0.png" in summary.read_text("utf-8-sig") and "1.png" in summary.read_text("utf-8-sig")
+
+
 class Tired(nn.Module):
     """A network that gives up where a picture in the batch is white in its first corner."""
 

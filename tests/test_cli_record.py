@@ -38,7 +38,7 @@ def out(tmp_path):
 
 
 def rows(out):
-    with (out / SUMMARY).open(newline="", encoding="utf-8") as file:
+    with (out / SUMMARY).open(newline="", encoding="utf-8-sig") as file:
         return list(csv.reader(file))
 
 

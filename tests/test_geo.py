@@ -8,7 +8,7 @@ from PIL import Image
 from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine
 
-from segmenter.geo import GeoError, Georeference, pixel_side, read_georeference
+from segmenter.geo import GeoError, Georeference, is_geotiff, pixel_side, read_georeference
 
 NORTH_UP = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_600_000.0)
 TURNED = (3.0, -4.0, 500_000.0, 4.0, 3.0, 5_600_000.0)
@@ -36,13 +36,16 @@ def test_georeference(tmp_path, transform):
         ((0, 20, 500000, -20, 0, 4600000), "EPSG:32633", 20),  # turned by a quarter
         ((40, 0, 500000, 0, -10, 4600000), "EPSG:32633", 20),  # as large as a square of 20 m
         ((100, 0, 2000000, 0, -100, 700000), "EPSG:2263", 100 * 1200 / 3937),  # US survey feet
-        ((0.001, 0, 12, 0, -0.001, 48), "EPSG:4326", None),
+        ((10, 0, 4000000, 0, -10, 8399757), "EPSG:3857", 5.008),  # Web Mercator at 60 degrees north
+        ((0.0001, 0, 12, 0, -0.0001, 0), "EPSG:4326", 11.0950),  # 111.320 by 110.574 m are 0.001 degrees there
+        ((0.0001, 0, 12, 0, -0.0001, 60), "EPSG:4326", 7.8850),  # 55.800 by 111.412 m
+        ((0.0001, 0, 12, 0, -0.0001, 91), "EPSG:4326", None),  # not on Earth
         ((20, 0, 500000, 0, -20, 4600000), None, None),
     ],
 )
 def test_the_side_of_a_pixel(tmp_path, transform, crs, metres):
     found = read_georeference(write(tmp_path / "lake.tif", transform=Affine(*transform), crs=crs))
-    assert found.metres == (None if metres is None else pytest.approx(metres))
+    assert found.metres == (None if metres is None else pytest.approx(metres, rel=1e-4))
 
 
 def test_many_deep_bands_in_a_big_tiff(tmp_path):
@@ -78,9 +81,10 @@ def test_tie_points_alone_are_no_affine_map(tmp_path):
     assert read_georeference(write(tmp_path / "a.tif", gcps=points, crs="EPSG:32633")) is None
 
 
-@pytest.mark.parametrize(("crs", "expected"), [("EPSG:32633", 20.0), ("EPSG:4326", None), (None, None)])
+@pytest.mark.parametrize(("crs", "expected"), [("EPSG:32633", 20.0), (None, None)])
 def test_the_side_of_a_pixel_in_metres(tmp_path, crs, expected):
     path = write(tmp_path / "lake.tif", transform=Affine(20, 0, 50, 0, -20, 40), crs=crs)
+    assert is_geotiff(path)
     assert pixel_side(path, "m") == expected
     assert pixel_side(path, "µm") is pixel_side(path, "") is None
 
@@ -88,6 +92,7 @@ def test_the_side_of_a_pixel_in_metres(tmp_path, crs, expected):
 def test_the_side_of_a_pixel_is_unknown_where_the_place_is(tmp_path, monkeypatch):
     path = write(tmp_path / "lake.tif", transform=Affine(*NORTH_UP), crs="EPSG:32633")
     Image.new("RGB", (3, 2)).save(tmp_path / "photo.png")
+    assert not is_geotiff(tmp_path / "photo.png")
     assert pixel_side(tmp_path / "photo.png", "m") is None
     monkeypatch.setitem(sys.modules, "rasterio", None)
     assert pixel_side(path, "m") is None

@@ -100,6 +100,8 @@ def test_segment_batch_goes_on_after_a_broken_file(fakes: Fakes, picture: Path, 
         "sentence": "Cars fill 25% of the picture; confidence 0.75.",
         "notice": None,
         "objects": None,
+        "mask": "grey-cars-mask.png",
+        "overlay": "grey-cars-overlay.png",
     }
     with zipfile.ZipFile(path) as archive:
         assert sorted(archive.namelist()) == ["grey-cars-mask.png", "grey-cars-overlay.png", "stats.csv"]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import time
 import zipfile
 from pathlib import Path
 from threading import Event
 
+import gradio as gr
 import numpy as np
 import pytest
 from page_fakes import FakeSegmenter, given
 from PIL import Image
 
-from page import batch, batch_tab
+from page import batch, batch_tab, workspace
 from segmenter import TASKS, ImageError
 
 pytest_plugins = ["page_fakes"]
@@ -144,6 +147,62 @@ def test_the_tab_tells_how_far_it_is(
     assert "1 of 2 pictures segmented" in last.bar and "1 could not be read" in last.bar
     assert last.file["visible"] and last.start["interactive"] and not last.cancel["visible"]
     assert "Cars fill 25%" in last.table and 'class="failed"' in last.table and "data:image/jpeg" in last.table
+
+
+def test_pictures_of_one_name_are_told_apart(fakes: Fakes, tmp_path: Path, picture: Path) -> None:
+    path = packed(tmp_path, {"a/cat.png": picture.read_bytes(), "b/cat.png": picture.read_bytes()})
+    rows = run_all(batch.entries(named(path)), tmp_path / "out.zip")
+    assert [row.mask for row in rows] == ["cat-cars-mask.png", "cat-2-cars-mask.png"]
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        told = list(csv.DictReader(io.StringIO(archive.read("stats.csv").decode("utf-8-sig"))))
+        assert {row[kind] for row in told for kind in ("mask", "overlay")} < set(archive.namelist())
+    assert told[1]["picture"] == "b/cat.png" and told[1]["mask"] == "cat-2-cars-mask.png"
+
+
+def test_what_waits_for_its_turn_is_kept(
+    fakes: Fakes, tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each picture takes 20 minutes here; an hour after the last touch files are deleted."""
+    last = picture.with_name("last.png")
+    last.write_bytes(picture.read_bytes())
+    clock = itertools.count(0, 1200)
+    monkeypatch.setattr(batch.time, "monotonic", lambda: float(next(clock)))
+    touched: list[set[Path]] = []
+    monkeypatch.setattr(batch.workspace, "keep", touched.append)
+    run_all(batch.entries(named(*[picture] * 3, last)), tmp_path / "out.zip")
+    assert touched and all(last in paths for paths in touched)
+
+
+def test_files_in_use_begin_a_new_life(tmp_path: Path) -> None:
+    used, unused = tmp_path / "used", tmp_path / "unused"
+    for path in (used, unused):
+        path.write_bytes(b"x")
+    time.sleep(0.05)
+    workspace.keep([used, tmp_path / "gone"])
+    workspace.sweep(tmp_path, keep_seconds=0.04)
+    assert used.exists() and not unused.exists()
+
+
+def test_an_engine_that_fails_is_a_row(fakes: Fakes, tmp_path: Path, picture: Path) -> None:
+    def fail(source: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    fakes["cars"].predict = fail  # type: ignore[method-assign]
+    (row,) = run_all(batch.entries(named(picture)), tmp_path / "out.zip")
+    assert row.problem == "The model failed on this picture; try again, or make it smaller."
+
+
+def test_the_tab_is_ready_again_after_an_error(fakes: Fakes, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(batch, "table", full)
+    steps = []
+    with pytest.raises(gr.Error, match="Something went wrong"):
+        for step in batch_tab.on_start("cars", [given(picture)], Event()):
+            steps.append(step)  # noqa: PERF402  what came before the error counts
+    assert steps[-1].start["interactive"] and not steps[-1].cancel["visible"]
+    assert "No space left on device" in steps[-1].stage["value"]
 
 
 def test_a_cancelled_tab_says_so(fakes: Fakes, picture: Path) -> None:

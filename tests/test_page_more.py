@@ -197,24 +197,30 @@ def web(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, picture: Path) -> Calla
 def test_extras_are_fetched_once_and_kept(web: Callable[[str], bytes]) -> None:
     asked: list[str] = []
     for _ in range(2):
-        extra.fetch(lambda url: asked.append(url) or web(url))
+        assert extra.fetch(lambda url: asked.append(url) or web(url)) == 0
     assert sorted(asked) == sorted(each.url for each in extra.EXTRAS)
     assert len(extra.all_examples()) == len(examples()) + len(extra.EXTRAS)
     assert all(Path(example.path).parent == extra.cache_folder() for example in extra.all_examples()[len(examples()) :])
 
 
 def test_a_wrong_hash_is_not_taken(web: Callable[[str], bytes]) -> None:
-    extra.fetch(lambda url: web(url) + b" ")
+    assert extra.fetch(lambda url: web(url) + b" ") == len(extra.EXTRAS)
     assert extra.all_examples() == examples() and not extra.cache_folder().exists()
 
 
 @pytest.mark.parametrize("error", [TimeoutError("no answer"), ConnectionRefusedError(), OSError("no route")])
-def test_without_a_network_extras_are_silently_absent(web: Callable[[str], bytes], error: OSError) -> None:
+def test_without_a_network_extras_are_absent(
+    web: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
     def fail(url: str) -> bytes:
         raise error
 
-    extra.fetch(fail)
-    assert extra.all_examples() == examples()
+    warned: list[str] = []
+    monkeypatch.setattr(extra, "_read", fail)
+    monkeypatch.setattr(handlers.gr, "Warning", warned.append)
+    gallery, button = handlers.on_more()
+    assert extra.all_examples() == examples() and gallery.count("data-index") == len(examples())
+    assert button["visible"] and warned == ["7 of 7 examples could not be fetched; the web may be out of reach."]
 
 
 def test_a_spoilt_file_in_the_cache_is_fetched_again(web: Callable[[str], bytes]) -> None:

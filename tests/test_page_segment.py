@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 
 from page import handlers, models, view, words
 from page.examples import examples, lakes_truth
+from page.given import Given
 from page.pictures import MODES
 from segmenter import TASKS, WeightsError
 from segmenter.suggest import Suggestion
@@ -26,13 +28,13 @@ Open = Callable[..., handlers.Page]
 
 def test_an_upload_shows_everything(page: Open, picture: Path) -> None:
     shown = page("cars")
-    assert shown.source == str(picture) and shown.view is not None
+    assert shown.source == Given(str(picture), "grey.png") and shown.view is not None
     assert "Cars fill 25% of the picture; confidence 0.75." in shown.summary
     assert shown.classes["value"] == ["car"]
     assert shown.details["visible"] and not shown.stage["visible"] and not shown.slider["visible"]
     for cell in ("600", "25.0%", "0.75", "1,800", "75.0%", "0.50"):
         assert f">{cell}<" in shown.table
-    assert not shown.per_object["visible"] and not shown.pixel_size["visible"] and shown.objects == []
+    assert not shown.per_object["visible"] and not shown.pixel_size["visible"] and shown.objects["data"] == []
 
 
 def test_looking_again_does_not_run_the_network(page: Open, fakes: dict[str, FakeSegmenter]) -> None:
@@ -71,11 +73,11 @@ def test_controls_stand_where_they_mean_something(page: Open) -> None:
         shown[mode] = {name for name, update in drawn._asdict().items() if update["visible"]}
     layered = {"style", "opacity", "classes"}
     assert shown == {
-        "Overlay": {"result"} | layered,
-        "Compare": {"slider"} | layered,
-        "Confidence": {"result", "scale"},
-        "Mask": {"result", "classes"},
-        "One class": {"result", "one"},
+        "Overlay": {"result", "point"} | layered,
+        "Compare": {"slider", "drag"} | layered,
+        "Confidence": {"result", "point", "scale"},
+        "Mask": {"result", "point", "classes"},
+        "One class": {"result", "point", "one"},
     }
     assert not handlers.on_look(held, "Overlay", "Outline", *LOOKS[2:]).opacity["visible"]
 
@@ -87,7 +89,7 @@ def test_before_and_after_are_of_one_size(page: Open) -> None:
 
 
 def test_another_task_reads_the_same_picture(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
-    shown = handlers.on_task("pets", str(picture), *LOOKS)
+    shown = handlers.on_task("pets", Given(str(picture), "grey.png"), *LOOKS)
     assert shown.picture == gr.skip()
     assert shown.classes["value"] == ["pet", "border"]
     assert "The pet fills 25%" in shown.summary
@@ -104,8 +106,10 @@ def test_another_task_without_a_picture_invites(fakes: dict[str, FakeSegmenter])
 def test_nuclei_are_counted_and_measured(page: Open) -> None:
     shown = page("nuclei")
     assert "1 nucleus of 600 px." in shown.summary and shown.per_object["visible"] and "<svg" in shown.histogram
-    assert shown.objects == [[1, 600, 29.5, 4.5, 27.6, 0.99]]  # 60 x 10 pixels
+    assert shown.objects["data"] == [[1, 600, 29.5, 4.5, 27.64, 0.99]]  # 60 x 10 pixels
     measured = handlers.on_pixel_size(shown.view, 0.5)
+    assert measured.objects["headers"][1:5] == ["area (µm²)", "x", "y", "diameter (µm)"]
+    assert measured.objects["data"] == [[1, 150, 29.5, 4.5, 13.82, 0.99]]
     assert "1 nucleus of 150 µm²." in measured.summary and ">150 µm²<" in measured.table and "µm²" in measured.histogram
 
 
@@ -161,7 +165,7 @@ def test_missing_weights_keep_the_picture(monkeypatch: pytest.MonkeyPatch, pictu
     monkeypatch.setattr(view, "segmenter_for", missing)
     shown = handlers.on_upload(given(picture), "pets", *LOOKS)
     assert "The weights of pets are missing; train them." in shown.stage["value"]
-    assert shown.picture == gr.skip() and shown.source == str(picture)
+    assert shown.picture == gr.skip() and shown.source.path == str(picture)
 
 
 def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch, picture: Path) -> None:
@@ -192,7 +196,7 @@ def test_a_deep_tiff_is_shown_as_a_jpeg(fakes: dict[str, FakeSegmenter], tmp_pat
     Image.fromarray(np.arange(2400, dtype=np.uint16).reshape(40, 60)).save(tmp_path / "deep.tif")
     for came in (handlers.on_upload, handlers.on_file):
         shown = came(given(tmp_path / "deep.tif"), "nuclei", *LOOKS)
-        assert shown.source.endswith("deep.tif")
+        assert shown.source.name == "deep.tif"
         preview = Image.open(shown.picture)
         assert preview.format == "JPEG" and preview.size == (60, 40) and preview.getextrema()[0] >= (0, 250)
 
@@ -220,7 +224,7 @@ def test_a_large_picture_is_shown_smaller_and_kept_whole(
 
 def test_what_is_kept_of_a_large_picture_goes_with_it(fakes: dict[str, FakeSegmenter], tmp_path: Path) -> None:
     Image.new("RGB", (2001, 10)).save(tmp_path / "long.png")
-    held = view.look(str(tmp_path / "long.png"), "cars")
+    held = view.look(Given(str(tmp_path / "long.png"), "long.png"), "cars")
     folder = Path(held.kept._folder.name)
     assert {path.name for path in folder.iterdir()} == {"class_ids.npy", "confidence.npy"}
     del held
@@ -230,7 +234,7 @@ def test_what_is_kept_of_a_large_picture_goes_with_it(fakes: dict[str, FakeSegme
 def test_every_example_sets_its_task(fakes: dict[str, FakeSegmenter]) -> None:
     for index, example in enumerate(examples()):
         shown = handlers.on_example(gr.EventData(None, {"index": str(index)}), *LOOKS)
-        assert shown.task == example.task and shown.source == example.path
+        assert shown.task == example.task and shown.source.path == example.path
         assert fakes[example.task].calls and Image.open(shown.picture).format in ("JPEG", "PNG")
     assert {example.task for example in examples()} == set(TASKS)
 
@@ -253,13 +257,13 @@ def test_a_suggestion_says_why(
     monkeypatch: pytest.MonkeyPatch, picture: Path, found: Suggestion, said: str, offers: bool
 ) -> None:
     monkeypatch.setattr(handlers, "suggest_for", lambda path: found)
-    html = handlers.on_suggest(str(picture), "pets")
+    html = handlers.on_suggest(Given(str(picture), "grey.png"), "pets")
     assert said in html and ('data-task="water"' in html) == offers
     assert "Give a picture first" in handlers.on_suggest(None, "pets")
 
 
 def test_a_suggestion_is_taken_over(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
-    shown = handlers.on_take(gr.EventData(None, {"task": "water"}), str(picture), *LOOKS)
+    shown = handlers.on_take(gr.EventData(None, {"task": "water"}), Given(str(picture), "grey.png"), *LOOKS)
     assert shown.task == "water" and shown.view.shown.task.name == "water" and fakes["water"].calls == 1
 
 
@@ -303,3 +307,32 @@ def test_a_geotiff_tells_the_size_of_its_pixels(tmp_path: Path, fakes: dict[str,
         file.write(np.zeros((3, 20, 30), np.uint8))
     assert handlers.on_upload({"path": str(path)}, "water", *LOOKS).pixel_size["value"] == 20
     assert handlers.on_upload({"path": str(path)}, "nuclei", *LOOKS).pixel_size["value"] is None
+
+
+@pytest.mark.parametrize("missing", ["map", "rasterio"])
+def test_no_size_is_guessed_for_a_geotiff(
+    tmp_path: Path, fakes: dict[str, FakeSegmenter], monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    path = tmp_path / "lake.tif"
+    options = {"transform": rasterio.transform.Affine(20, 0, 500000, 0, -20, 4600000)}
+    options |= {"crs": "EPSG:32633"} if missing == "rasterio" else {}
+    with rasterio.open(path, "w", driver="GTiff", width=30, height=20, count=3, dtype="uint8", **options) as file:
+        file.write(np.zeros((3, 20, 30), np.uint8))
+    if missing == "rasterio":
+        monkeypatch.setitem(sys.modules, "rasterio", None)
+    assert handlers.on_upload({"path": str(path)}, "water", *LOOKS).pixel_size["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("pixels", "side", "said"),
+    [
+        (3, 0.5, "under 0.001 ha"),
+        (9997, 10, "100 ha"),
+        (99_970, 10, "1,000 ha"),
+        (123_456, 100, "123,456 ha"),
+        (5, 10, "0.05 ha"),
+    ],
+)
+def test_areas_read_as_people_write_them(pixels: float, side: float, said: str) -> None:
+    assert words.extent(pixels, side, TASKS["water"]) == said

@@ -222,9 +222,12 @@ def test_later_annotations_cover_earlier_ones():
 
 
 def test_categories_by_name_then_by_id():
-    names = [{"id": 9, "name": "Border"}, {"id": 2, "name": "PET"}, {"id": 1, "name": "dog"}]
-    for category, class_id in ((9, 2), (2, 1), (1, 1), (255, 255)):
+    names = [{"id": 9, "name": "Border"}, {"id": 2, "name": "PET"}, {"id": 1, "name": "person"}]
+    for category, class_id in ((9, 2), (2, 1), (1, 0), (255, 255)):
         assert read_coco(document((category, [RECTANGLE]), categories=names)).max() == class_id
+    covered = document((2, [RECTANGLE]), (1, [RECTANGLE]), categories=names)
+    assert read_coco(covered).max() == 1  # what is left out covers nothing
+    assert read_coco(document((2, [RECTANGLE]), categories=names[2:])).max() == 2
     content = document((2, [RECTANGLE]))
     del content["categories"]
     assert read_coco(content).max() == 2

@@ -7,7 +7,8 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,7 +150,7 @@ class Batch:
                 size = self.wanted.pixel_size or (ground.side(unit) if ground else pixel_side(path, unit))
                 image = read_image(path, max_pixels)
             except TROUBLE as error:
-                self._failed.append(_failure(job, error))
+                self._failed.append(self._failure(job, error))
             else:
                 self._waiting.append(_Read(self._failed, job, version, ground, size, image))
                 self._failed = []
@@ -162,7 +163,7 @@ class Batch:
             entry = saved.result()
             self.record.add(entry)
         except TROUBLE as error:
-            yield _failure(read.job, error)
+            yield self._failure(read.job, error)
         else:
             yield self._told("done", read.job, entry)
 
@@ -203,21 +204,28 @@ class Batch:
             pixel_size=read.pixel_size,
         )
 
+    def _failure(self, job: Job, error: Exception) -> Outcome:
+        """What became of a picture that failed; what was found in it before it changed no longer counts."""
+        before, version = self.record.find(self.wanted.task, job.source), _version(job.picture.path)
+        if before is not None and version and before.version != version:
+            with suppress(OSError):
+                self.record.add(replace(before, version=version, files={}, stats=[], objects=None, notice=None))
+        return Outcome(str(job.picture.path), "failed", _reason(error))
+
     def _told(self, status: Literal["done", "skipped"], job: Job, entry: Entry) -> Outcome:
         files = [str(path) for path in self.record.paths(entry, self.wanted.formats)]
         return Outcome(str(job.picture.path), status, None, entry.stats, entry.objects, entry.notice, files)
 
 
-def _failure(job: Job, error: Exception) -> Outcome:
+def _reason(error: Exception) -> str:
+    """Why a picture failed, in one sentence."""
     if isinstance(error, MemoryError):
-        reason = "there is not enough memory for it; make it smaller or cut it into parts."
-    elif isinstance(error, OSError):
-        reason = f"its results cannot be written ({error.strerror or error}); make room, or choose another folder."
-    elif isinstance(error, RuntimeError):  # of torch: long, the first line tells
-        reason = f"it cannot be segmented ({(str(error) or 'unknown').splitlines()[0][:160].rstrip('.')})."
-    else:
-        reason = str(error)
-    return Outcome(str(job.picture.path), "failed", reason)
+        return "there is not enough memory for it; make it smaller or cut it into parts."
+    if isinstance(error, OSError):
+        return f"its results cannot be written ({error.strerror or error}); make room, or choose another folder."
+    if isinstance(error, RuntimeError):  # of torch: long, the first line tells
+        return f"it cannot be segmented ({(str(error) or 'unknown').splitlines()[0][:160].rstrip('.')})."
+    return str(error)
 
 
 def _version(path: Path) -> list[int]:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segmenter.cli.pictures import Picture
-from segmenter.export import safe_cell, safe_stem
+from segmenter.export import TABLE_ENCODING, safe_cell, safe_stem
 from segmenter.files import write_whole
 from segmenter.measure import area
 from segmenter.tasks import TASKS
@@ -30,7 +30,7 @@ class Entry:
     given. ``name`` is that of its results below that folder, without "-TASK-FORMAT.ENDING". ``version`` is the
     picture's size in bytes and time of change in ns, ``options`` what else decides a result, ``pixel_size`` as in
     ``export.save``. ``files`` holds for each format the names of its files. ``stats`` has for each class its name,
-    pixels, percent and mean_confidence. A picture that failed when last tried has neither.
+    pixels, percent and mean_confidence. A picture that was changed since and then failed has neither.
     """
 
     task: str
@@ -137,7 +137,7 @@ class Record:
         for entry in self._entries.values():
             if any(path.exists() for path in self.paths(entry, entry.files)):
                 writer.writerows(_rows(entry))
-        write_whole(self.out / SUMMARY, text.getvalue().encode(errors="surrogateescape"))
+        write_whole(self.out / SUMMARY, text.getvalue().encode(TABLE_ENCODING, errors="surrogateescape"))
 
 
 def _rows(entry: Entry) -> list[list[Any]]:

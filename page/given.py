@@ -1,0 +1,26 @@
+"""What a visitor gives: Gradio's records of files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+GradioFile = Mapping[str, Any]  # with its ``path``, and the ``orig_name`` that it had with the visitor
+
+
+class Given(NamedTuple):
+    """A file: its path here, and its name there, of which Gradio drops some characters in the path."""
+
+    path: str
+    name: str
+
+
+def given(file: GradioFile) -> Given:
+    path = str(file["path"])
+    return Given(path, Path(str(file.get("orig_name") or path)).name)
+
+
+def uploads(files: Sequence[GradioFile] | None) -> list[tuple[str, str]]:
+    """The name of each file and its path."""
+    return [(found.name, found.path) for found in map(given, files or ())]
