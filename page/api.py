@@ -28,6 +28,8 @@ from segmenter.scoring import Score, error_map, error_picture, read_true_mask
 from segmenter.scoring import score as compare
 from segmenter.tasks import Task, get_task
 
+LONGEST_JPEG = 65_500  # pixels
+
 
 class GivenFiles(GradioRootModel):
     """What comes for several files: Gradio's records, and from MCP clients data: addresses, which Gradio turns into
@@ -64,7 +66,7 @@ def segment(
         pixel_size: The side of a pixel, for areas: in µm for nuclei, in m for water, where GeoTIFFs tell it themselves.
 
     Returns:
-        The overlay as a JPEG at the picture's own size
+        The overlay as a JPEG at the picture's own size, a PNG where it is longer than a JPEG can be
         the class ids as an indexed PNG of that size
         one row per class of class, color, pixels, percent and mean_confidence
         a record of sentence, objects (null where none are counted), notice (null unless the picture is strange), area
@@ -86,7 +88,7 @@ def segment(
         result = view.result()
         stem = f"{view.stem}-{task}"
         return (
-            save(overlay(result), f"{stem}-overlay.jpg"),
+            save(overlay(result), f"{stem}-overlay.{'jpg' if max(view.size) <= LONGEST_JPEG else 'png'}"),
             save(mask_image(result), f"{stem}-mask.png"),
             words.rows(view.stats),
             _facts(view, pixel_size),

@@ -8,6 +8,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,6 +28,8 @@ from segmenter.tasks import Task
 MAX_PICTURES = 1000
 MAX_BYTES = 2_000_000_000  # of all members of zips, unpacked
 MAX_ENTRIES = 20_000  # files of all kinds in one zip: a list of them takes ten times the memory that it has there
+PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of the others a few bytes unpack to gigabytes at once
+PIECE = 1_000_000  # bytes
 THUMBNAIL_SIDE = 160  # pixels, shown at half of it
 
 # Batches go beside single pictures, which need not wait for them, and two at once, so that a long one keeps no
@@ -58,9 +61,12 @@ class Entry:
                 f"{self.name!r} has {self.member.file_size / 1e6:.0f} MB when unpacked, "
                 f"the limit is {MAX_FILE_BYTES / 1e6:g}; make it smaller."
             )
+        if self.member.compress_type not in PACKED:
+            raise ImageError(f"{self.name!r} is packed in an unusual way; pack it again as a usual zip.")
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.read(self.member)  # at most the size it declares, which ``entries`` has summed
+            with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
+                # At most the size it declares, which ``entries`` has summed; in pieces, or zipfile unpacks all first.
+                return b"".join(iter(partial(file.read, PIECE), b""))
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as error:
             raise ImageError(f"{self.name!r} cannot be unpacked; pack it again without a password.") from error
         except Exception as error:  # zlib, lzma and bz2 have errors of their own

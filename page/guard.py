@@ -13,7 +13,6 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,7 @@ NOT_SERVED = "This address is not served here."
 NO_FILE = "This file was not given to you by this page, or is there no longer."
 NO_ADDRESS = "No picture is fetched from the web here; upload the file instead."
 TOO_OFTEN = "You ask more often than this server can answer; wait a minute and try again."
+TOO_DEEP = "This is no call that the page would make."
 TOO_LARGE = "This is more than {:.0f} MB, the limit; send less at a time."
 
 
@@ -187,8 +187,12 @@ async def _checked_call(receive: Receive) -> Receive:
             break
         parts.append(message.get("body", b""))
     body = b"".join(parts)
-    with suppress(ValueError, RecursionError):  # no JSON, or none that anybody means: Gradio says so
+    try:
         _check_files(json.loads(body))
+    except RecursionError:
+        raise Refusal(400, TOO_DEEP) from None
+    except ValueError:  # no JSON: Gradio says so
+        pass
     given = False
 
     async def again() -> Message:
@@ -202,13 +206,13 @@ async def _checked_call(receive: Receive) -> Receive:
 
 
 def _check_files(value: Any) -> None:
-    """Refuse a web address anywhere, but for the "url" that pages send back with a file and nobody reads, and a file
-    that is neither an upload nor a result."""
+    """Refuse a web address anywhere, but for the "url" that pages send back with a file and nobody reads, and a path
+    anywhere that is neither an upload's nor a result's."""
     if isinstance(value, Mapping):
         for key, each in value.items():
             if key != "url" or not isinstance(each, str):
                 _check_files(each)
-        if "meta" in value and isinstance(value.get("path"), str) and not _is_ours(value["path"]):
+        if isinstance(value.get("path"), str) and not _is_ours(value["path"]):
             raise Refusal(403, NO_FILE)
     elif isinstance(value, list):
         for each in value:

@@ -26,6 +26,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from segmenter.bombs import BombError, check_scans, check_segments, check_tiles
+
 ImageSource = Union[str, "os.PathLike[str]", bytes, Image.Image, np.ndarray]
 
 MAX_PIXELS = 50_000_000
@@ -133,7 +135,9 @@ def _read_bytes(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     if not data:
         raise ImageError(f"{name} is an empty file; choose a {FORMAT_NAMES} picture.")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = open_image(data)
+    except BombError as error:
+        raise _refused(name, error) from error
     except UnidentifiedImageError:
         if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             return _read_deep_tiff(data, name, max_pixels)
@@ -151,8 +155,22 @@ def _read_bytes(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         return _decode(image, name)
 
 
+def open_image(data: bytes) -> Image.Image:
+    """Pillow's image of a file of one of FORMATS, its pixels not read yet; raises as ``Image.open`` does, and BombError
+    for a small file that would take much memory or time."""
+    check_scans(data)
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.format == "TIFF":
+        check_tiles(image)
+    return image
+
+
 def _damaged(name: str) -> ImageError:
     return ImageError(f"{name} is damaged or incomplete; save or download it again.")
+
+
+def _refused(name: str, error: BombError) -> ImageError:
+    return ImageError(f"{name} {error}; save it anew, as PNG or JPEG.")
 
 
 def _is_deep_colour(image: Image.Image) -> bool:
@@ -175,10 +193,13 @@ def _read_deep_tiff(data: bytes, name: str, max_pixels: int) -> np.ndarray:
                     f"{name} takes {page.nbytes / 1e6:.0f} MB when decoded, the limit is {limit / 1e6:g}; "
                     "save three of its bands or make it smaller."
                 )
+            check_segments(page, data, limit)
             array = page.asarray()
             planar = page.axes.startswith("S")
     except (ImageError, MemoryError):
         raise
+    except BombError as error:
+        raise _refused(name, error) from error
     except Exception as error:
         raise ImageError(f"{name} is a TIFF that cannot be decoded; save it uncompressed or as PNG.") from error
     if array.dtype.kind not in "buif":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +10,8 @@ from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
-from PIL import Image
 
-from segmenter.image import FORMATS, ImageError, read_file
+from segmenter.image import ImageError, open_image, read_file
 from segmenter.metrics import IGNORE
 from segmenter.tasks import Task
 
@@ -22,6 +20,9 @@ MaskSource = Union[str, "os.PathLike[str]", bytes]
 KINDS = "an indexed PNG of class ids, a black and white picture or COCO JSON"
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")  # of Pillow; its colours are RGB and RGBA
 LOSSY = ("JPEG", "MPO", "WEBP")  # black, white and grey are not exact in these
+MAX_JSON = 25_000_000  # bytes, of which Python makes up to thirty times as many; COCO's val2017 has 20 million
+MAX_OUTLINE = 10_000_000  # pixels along the edges of all polygons, 40 bytes of memory for each while it is filled
+MAX_FILLED = 5_000_000_000  # pixels in all: the picture's as often as the class changes from one annotation to the next
 COLOUR_NOISE = 32  # how far the channels of a grey pixel are apart there at most
 
 
@@ -79,7 +80,7 @@ def _check_ids(name: str, ids: Iterable[int], task: Task) -> None:
 
 def _read_picture(data: bytes, name: str, task: Task, shape: tuple[int, int]) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with open_image(data) as image:
             _check_size(name, (image.height, image.width), shape)
             mode, lossy = image.mode, image.format in LOSSY
             values = np.asarray(image)
@@ -115,6 +116,11 @@ def _is_black_and_white(present: Sequence[int], task: Task) -> bool:
 def _read_coco(data: bytes, name: str, task: Task, shape: tuple[int, int], image_name: str | None) -> np.ndarray:
     from pycocotools import mask as coco
 
+    if len(data) > MAX_JSON:
+        raise ScoreError(
+            f"{name} has {len(data) / 1e6:.0f} MB, the limit for COCO JSON is {MAX_JSON / 1e6:g}; "
+            "give the annotations of this picture alone."
+        )
     class_ids = np.zeros(shape, np.uint8)
     try:
         document = json.loads(data)
@@ -126,9 +132,10 @@ def _read_coco(data: bytes, name: str, task: Task, shape: tuple[int, int], image
         of_class = [(class_of.get(entry["category_id"], entry["category_id"]), entry) for entry in there]
         found = [(class_id, entry) for class_id, entry in of_class if class_id is not None]
         _check_ids(name, [class_id for class_id, _ in found], task)
-        regions = ((class_id, _run_lengths(entry["segmentation"], name, shape)) for class_id, entry in found)
-        for class_id, group in groupby(regions, key=lambda region: region[0]):
-            parts = [part for _, encoded in group for part in encoded]
+        groups = [(class_id, list(group)) for class_id, group in groupby(found, key=lambda region: region[0])]
+        _check_work(name, groups, shape)
+        for class_id, group in groups:
+            parts = [part for _, entry in group for part in _run_lengths(entry["segmentation"], name, shape)]
             if parts:
                 class_ids[coco.decode(coco.merge(parts)) > 0] = class_id
     except ScoreError:
@@ -139,6 +146,26 @@ def _read_coco(data: bytes, name: str, task: Task, shape: tuple[int, int], image
             "export it again."
         ) from error
     return class_ids
+
+
+def _check_work(name: str, groups: Sequence[tuple[int, list[Any]]], shape: tuple[int, int]) -> None:
+    """Refuse what pycocotools would walk along or fill for minutes, or until the memory ends."""
+    edges = 0.0
+    for _, group in groups:
+        for _, entry in group:
+            if not isinstance(entry["segmentation"], dict):
+                edges += sum(map(_length, _polygons(entry["segmentation"], shape)))
+    if edges > MAX_OUTLINE or len(groups) * shape[0] * shape[1] > MAX_FILLED:
+        raise ScoreError(
+            f"{name} has outlines of {edges:,.0f} pixels in {len(groups):,} turns between classes, more than can be "
+            "filled here; give a mask as a picture."
+        )
+
+
+def _length(polygon: np.ndarray) -> float:
+    """How many pixels the edges of a polygon (x, y, x, y, ...) pass."""
+    points = polygon.reshape(-1, 2)
+    return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
 
 
 def _choose_image(images: Sequence[Mapping[str, Any]], name: str, image_name: str | None) -> Mapping[str, Any]:
@@ -174,12 +201,18 @@ def _run_lengths(segmentation: Any, name: str, shape: tuple[int, int]) -> list[d
         if min(counts) < 0 or sum(counts) != shape[0] * shape[1]:  # pycocotools writes past its memory with such
             raise ValueError("the run lengths do not fill the picture")
         return [coco.frPyObjects({"size": list(shape), "counts": counts}, *shape)]
+    polygons = _polygons(segmentation, shape)
+    return coco.frPyObjects([polygon.tolist() for polygon in polygons], *shape) if polygons else []
+
+
+def _polygons(segmentation: Any, shape: tuple[int, int]) -> list[np.ndarray]:
+    """The polygons (x, y, x, y, ...) of a segmentation; ValueError where they are none."""
     polygons = [np.asarray(polygon, np.float64) for polygon in segmentation]
-    far = 2 * max(shape)  # pycocotools walks along every edge: one that ends far away would fill the memory
+    far = 2 * max(shape)
     for polygon in polygons:
         if polygon.ndim != 1 or polygon.size < 6 or polygon.size % 2 or not (np.abs(polygon) <= far).all():
             raise ValueError("a polygon is x, y, x, y, ... of at least three points in the picture")
-    return coco.frPyObjects([polygon.tolist() for polygon in polygons], *shape) if polygons else []
+    return polygons
 
 
 def _uncompress(text: str) -> list[int]:

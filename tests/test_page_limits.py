@@ -18,6 +18,7 @@ from typing import Any
 import gradio as gr
 import httpx
 import pytest
+from gradio.utils import get_upload_folder
 from page_fakes import FakeSegmenter, given
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -54,10 +55,26 @@ def ask(method: str, path: str, app: Any = None, **options: Any) -> httpx.Respon
 
 
 def test_a_call_goes_through_unchanged() -> None:
-    for body in (b'{"data": ["pets", {"path": "/a", "url": "http://page/a"}]}', b"no JSON", b"", b"[" * 100_000):
+    upload = json.dumps({"data": ["pets", {"path": f"{get_upload_folder()}/a/b.png", "url": "http://page/a"}]})
+    for body in (upload.encode(), b"no JSON", b""):
         reply = ask("POST", "/gradio_api/call/segment", content=body)
         assert (reply.status_code, reply.content) == (200, body)
         assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+OTHERS = [{"path": "/a"}, {"path": "/a", "meta": {"_type": "gradio.FileData"}}, {"deep": [{"path": "a"}]}]
+
+
+@pytest.mark.parametrize("file", OTHERS)
+def test_a_path_of_ones_own_is_refused(file: Any) -> None:
+    """With Gradio's mark of a file, and without, which it does not ask for everywhere."""
+    reply = ask("POST", "/gradio_api/queue/join", json={"data": [file], "fn_index": 0})
+    assert reply.status_code == 403 and reply.json() == {"detail": guard.NO_FILE}
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 50_000 + b"1" + b"}" * 50_000])
+def test_what_is_too_deep_to_be_checked_is_refused(body: bytes) -> None:
+    assert ask("POST", "/gradio_api/queue/join", content=body).status_code == 400
 
 
 @pytest.mark.parametrize(

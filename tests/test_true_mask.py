@@ -314,3 +314,26 @@ def test_no_compressed_text_does_harm(text):
     except ScoreError:
         return
     assert found.max() <= 1
+
+
+def test_coco_that_takes_too_much(refusal):
+    """Edges back and forth over the picture would fill the memory, turns between classes take hours."""
+    zigzag = [float(number // 2 % 2 * 2000 - 1000) for number in range(40_000)]
+    images = [{"id": 1}]
+    with refusal(ScoreError, "outlines of", "give a mask as a picture"):
+        read_coco(document((1, [zigzag]), images=images), shape=(1000, 1000))
+    turns = [(number % 2, [[0, 0, 2, 0, 2, 2]]) for number in range(6000)]
+    with refusal(ScoreError, "6,000 turns between classes"):
+        read_coco(document(*turns, images=images), shape=(1000, 1000))
+    with refusal(ScoreError, "the limit for COCO JSON is 25"):
+        read_true_mask(b"{" + b" " * 25_000_000 + b"}", TASKS["pets"], (4, 4))
+
+
+def test_a_mask_that_takes_minutes_to_decode(refusal):
+    """A picture's guards hold for masks too."""
+    data = io.BytesIO()
+    Image.new("L", (64, 64)).save(data, "JPEG", progressive=True)
+    content = data.getvalue()
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    with refusal(ScoreError, "is not a mask that can be read"):
+        read_true_mask(content[:-2] + scan * 200 + content[-2:], TASKS["pets"], (64, 64))

@@ -18,9 +18,13 @@ from .files import (
     encode,
     gif_header,
     jpeg_header,
+    many_scans,
     packed,
     photo,
     png,
+    same_bytes,
+    strip_that_grows,
+    tags_of_jpeg,
     tiff,
     tiff_claim,
     tiff_tags,
@@ -142,6 +146,13 @@ KINDS: tuple[Kind, ...] = (
         "save three of its bands",
         heavy=True,
     ),
+    Kind("tags.tif", lambda: same_bytes(2_000, 1_000_000), None, "the same bytes again and again"),
+    Kind("tags.png", lambda: encode(photo(), "PNG", exif=same_bytes(2_000, 1_000_000))),
+    Kind("tags.webp", lambda: encode(photo(), "WEBP", exif=same_bytes(2_000, 1_000_000))),
+    Kind("tags.jpg", lambda: tags_of_jpeg(same_bytes(2_500, 30_000))),
+    Kind("strip-bomb.tif", lambda: strip_that_grows(1_500), None, "unpacks to more", heavy=True),
+    Kind("tile-bomb.tif", lambda: tiff_claim(200, 200, (322, 4, 1, 60_000), (323, 4, 1, 60_000)), None),
+    Kind("scans.jpg", lambda: many_scans(4_000, 3_000), None, "more than 100 scans"),
     # Damaged
     *(
         Kind(f"cut-{tenth}0.{kind.lower()}", lambda kind=kind, tenth=tenth: _cut(kind, tenth), None)
@@ -205,6 +216,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("dot.png", lambda: encode(Image.new("RGB", (1, 1)), "PNG"), (1, 1)),
     Kind("upright-line.png", lambda: encode(Image.new("RGB", (1, 20_000)), "PNG"), (1, 20_000)),
     Kind("line.png", lambda: encode(Image.new("RGB", (20_000, 1), "white"), "PNG"), (20_000, 1)),
+    Kind("upright-hair.png", lambda: encode(Image.new("RGB", (1, 70_000)), "PNG"), (1, 70_000)),
+    Kind("hair.png", lambda: encode(Image.new("RGB", (70_000, 1)), "PNG"), (70_000, 1)),
     Kind("black.png", lambda: encode(Image.new("RGB", GOOD), "PNG")),
     Kind("white.png", lambda: encode(Image.new("RGB", GOOD, "white"), "PNG")),
 )

@@ -99,6 +99,35 @@ def tiff_claim(width: int, height: int, *more: tuple[int, int, int, int], follow
     return tiff_tags(*(entries[tag] for tag in sorted(entries)), following=following)
 
 
+def same_bytes(tags: int, length: int) -> bytes:
+    """A TIFF's head, or EXIF, of so many tags of text that are all the same bytes."""
+    place = 8 + 2 + 12 * tags + 4
+    return tiff_tags(*((40_000 + tag % 20_000, 2, length, place) for tag in range(tags))) + b"a" * length
+
+
+def tags_of_jpeg(exif: bytes) -> bytes:
+    data = encode(photo(), "JPEG")
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 8) + b"Exif\0\0" + exif + data[2:]
+
+
+def strip_that_grows(megabytes: int) -> bytes:
+    """A TIFF of 16x16 pixels in three bands of 16 bits, whose strip unpacks to zeros without end."""
+    packer = zlib.compressobj(9)
+    strip = b"".join([*(packer.compress(bytes(1_000_000)) for _ in range(megabytes)), packer.flush()])
+    place = 8 + 2 + 12 * 9 + 4
+    tags = tiff_tags(
+        (256, 3, 1, 16), (257, 3, 1, 16), (258, 3, 3, place), (259, 3, 1, 8), (262, 3, 1, 2),
+        (273, 4, 1, place + 6), (277, 3, 1, 3), (278, 3, 1, 16), (279, 4, 1, len(strip)),
+    )  # fmt: skip
+    return tags + struct.pack("<HHH", 16, 16, 16) + strip
+
+
+def many_scans(side: int, scans: int) -> bytes:
+    """A black progressive JPEG whose last scan comes again and again."""
+    data = encode(Image.new("RGB", (side, side)), "JPEG", progressive=True)
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * scans + data[-2:]
+
+
 def cmyk_of_adobe(transform: int) -> bytes:
     """A JPEG of four channels with Adobe's marker: transform 0 is CMYK, 2 is YCCK."""
     data = bytearray(encode(photo("CMYK"), "JPEG"))

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,20 @@ def test_a_zip_that_claims_less_than_it_holds(fakes: Fakes, tmp_path: Path) -> N
     path.write_bytes(data.replace(size, (100).to_bytes(4, "little")))
     (row,) = batch.run(batch.entries([("liar.zip", path)]), TASKS["pets"], tmp_path / "out.zip", lambda: False)
     assert_sentence(row.problem)
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_is_unpacked_no_further_than_it_claims(fakes: Fakes, tmp_path: Path, packing: int) -> None:
+    data = packed({"a.png": bytes(300_000_000)}, packing)
+    size = (300_000_000).to_bytes(4, "little")
+    path = tmp_path / "liar.zip"
+    path.write_bytes(data.replace(size, (100).to_bytes(4, "little")))
+    tracemalloc.start()
+    (row,) = batch.run(batch.entries([("liar.zip", path)]), TASKS["pets"], tmp_path / "out.zip", lambda: False)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert_sentence(row.problem)
+    assert most < 20_000_000
 
 
 # ---------------------------------------------------------------- files that are none

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from page_fakes import FakeSegmenter, given
 from page_server import ROOT, Served
@@ -118,6 +119,15 @@ def test_no_other_file_is_read(visitor: Visitor, path: str) -> None:
         visitor.call("suggest", file),
     ):
         assert answer.outcome == "refused" and answer.message == guard.NO_FILE, answer
+
+
+@pytest.mark.parametrize("path", [f"{ROOT}/docs/page.jpg", "docs/page.jpg", "/etc/passwd"])
+def test_the_page_itself_reads_no_other_file(served: Served, visitor: Visitor, path: str) -> None:
+    """Its own events, by their numbers, and with the least that Gradio takes for a file."""
+    for number in range(12):
+        body = {"data": [{"path": path}, "pets"], "fn_index": number, "session_hash": "abc"}
+        reply = httpx.post(f"{served.url}/gradio_api/queue/join", json=body)
+        assert reply.status_code == 403 and reply.json() == {"detail": guard.NO_FILE}
 
 
 UPLOAD_NAMES = ("../../evil.png", "/etc/evil.png", "..", "a\\..\\evil.png", "evil\x00.png", ".hidden", "x" * 3000)

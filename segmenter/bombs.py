@@ -1,0 +1,84 @@
+"""Small files that take much memory or many minutes to decode: told before they are decoded."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from typing import IO, Any
+
+from PIL import TiffImagePlugin
+
+MAX_SCANS = 100  # of a progressive JPEG, as libtiff has it; encoders write about ten
+MAX_TILE = 4_000_000  # pixels of a TIFF's tile that may lie outside of the picture
+DEFLATE = (8, 32946)  # a TIFF's compression, by its two numbers; 1 is none
+NO_PARAMETERS = (0x00, 0x01, *range(0xD0, 0xD9))  # markers of a JPEG, and what stands for a plain 0xFF in a scan
+SCAN, END, FILL = 0xDA, 0xD9, 0xFF
+
+
+class BombError(ValueError):
+    """A file that would take far more than it looks like; its message is the end of a sentence for people."""
+
+
+def check_scans(data: bytes) -> None:
+    """Refuse a JPEG of more than MAX_SCANS scans, each of which, of a few bytes, goes over the whole picture; other
+    files pass."""
+    position, scans = 2 if data[:2] == b"\xff\xd8" else len(data), 0
+    while (position := data.find(b"\xff", position)) >= 0 and position + 3 < len(data):
+        marker = data[position + 1]
+        if marker == END:
+            return
+        if marker in NO_PARAMETERS or marker == FILL:
+            position += 1 if marker == FILL else 2
+            continue
+        scans += marker == SCAN
+        if scans > MAX_SCANS:
+            raise BombError(f"is a JPEG of more than {MAX_SCANS} scans")
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+
+
+def check_tiles(image: Any) -> None:
+    """Refuse a TIFF (of Pillow) whose tiles are far larger than itself: each is unpacked as a whole."""
+    width, height = (image.tag_v2.get(tag) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH))
+    if width and height and width * height > MAX_TILE + 4 * math.prod(image.size):
+        raise BombError(f"has tiles of {width} x {height}")
+
+
+def check_segments(page: Any, data: bytes, limit: int) -> None:
+    """Refuse the strips or tiles of a page (of tifffile, which does not look) that unpack to more than they should
+    hold, or together to more than ``limit`` bytes, or that are packed so that this cannot be told."""
+    size = math.prod(page.chunks) * page.dtype.itemsize
+    if size * max(len(page.dataoffsets), math.prod(page.chunked)) > 2 * limit:
+        raise BombError(f"has strips or tiles of more than {limit / 1e6:g} MB")
+    if page.compression == 1:
+        return
+    if page.compression not in DEFLATE:
+        raise BombError("is a deep TIFF in a compression that is not read here")
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        if len(zlib.decompressobj().decompress(data[offset : offset + count], size + 1)) > size:
+            raise BombError("unpacks to more than its header says")
+
+
+_load = TiffImagePlugin.ImageFileDirectory_v2.load
+
+
+def _load_checked(self: TiffImagePlugin.ImageFileDirectory_v2, fp: IO[bytes]) -> None:
+    """Refuse a directory of tags, of EXIF or a TIFF, whose values are together larger than the whole: Pillow copies
+    each of them, and thousands may name the same bytes."""
+    start, end = fp.tell(), fp.seek(0, 2)
+    fp.seek(start)
+    big, order = self._bigtiff, self._endian
+    (count,) = struct.unpack(order + ("Q" if big else "H"), fp.read(8 if big else 2).ljust(8 if big else 2, b"\0"))
+    entry = struct.Struct(order + ("HHQ8x" if big else "HHL4x"))
+    entries = fp.read(min(count, end // entry.size) * entry.size)
+    fp.seek(start)
+    whole = len(entries) // entry.size * entry.size
+    units = {kind: unit for kind, (unit, _) in self._load_dispatch.items()}
+    sizes = [number * units.get(kind, 0) for _, kind, number in entry.iter_unpack(entries[:whole])]
+    # What is larger than the file cannot be read at all; and some programs let two tags share a value.
+    if sum(size for size in sizes if size <= end) > 2 * end:
+        raise BombError("has tags that claim the same bytes again and again")
+    _load(self, fp)
+
+
+TiffImagePlugin.ImageFileDirectory_v2.load = _load_checked  # type: ignore[method-assign]
