@@ -66,6 +66,12 @@ def server_name() -> str:
     return os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
 
 
+def waiting() -> list[Any]:
+    """The requests (ASGI scopes) of the events that wait in the queue."""
+    queues = demo._queue.event_queue_per_concurrency_id.values()
+    return [event.request.scope for queue in queues for event in queue.queue]
+
+
 def share_heaps() -> None:
     """Let all threads share two heaps where the system has glibc: with one for each, what 40 threads once needed is
     held for ever. What has 4 MB and more is given back as soon as it is free."""
@@ -94,7 +100,7 @@ def main() -> None:
         run_history=False,
         enable_monitoring=False,
         mcp_server=find_spec("mcp") is not None,
-        app_kwargs={"middleware": [Middleware(Guard)], "routes": [Route("/health", health)]},
+        app_kwargs={"middleware": [Middleware(Guard, waiting=waiting)], "routes": [Route("/health", health)]},
         prevent_thread_lock=True,
         _frontend=False,  # or Gradio looks at the page itself, and ends the program where that takes 3 s
     )

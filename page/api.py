@@ -19,12 +19,12 @@ from page.log import logged, note
 from page.models import segmenter_for, suggest_for
 from page.pictures import folder, save
 from page.view import View, look
-from segmenter import TASKS, WeightsError
+from segmenter import TASKS, ImageError, WeightsError
 from segmenter.draw import overlay
 from segmenter.export import FORMATS, mask_image, safe_stem
 from segmenter.geo import pixel_side
 from segmenter.measure import area
-from segmenter.scoring import Score, error_map, error_picture, read_true_mask
+from segmenter.scoring import Score, ScoreError, error_map, error_picture, read_true_mask
 from segmenter.scoring import score as compare
 from segmenter.tasks import Task, get_task
 
@@ -45,11 +45,11 @@ class GivenFiles(GradioRootModel):
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """What a user can mend becomes one sentence for them; a bug stays a bug."""
+def refusals(*others: type[Exception]) -> Iterator[None]:
+    """What a user can mend becomes one sentence for them, ``others`` too; a bug stays a bug."""
     try:
         yield
-    except (ValueError, WeightsError, MemoryError) as error:  # ImageError, ScoreError and BatchError are ValueErrors
+    except (ImageError, ScoreError, batch.BatchError, WeightsError, MemoryError, *others) as error:
         raise gr.Error(words.complaint(error), print_exception=False) from error
 
 
@@ -78,9 +78,10 @@ def segment(
         raise gr.Error(f"Unknown format {unknown[0]!r}; choose among {', '.join(FORMATS)}.", print_exception=False)
     if "objects" in (formats or ()) and not known.has_objects:
         raise gr.Error(f"{known.title} are not counted; leave the format 'objects' out.", print_exception=False)
-    with refusals():
-        if pixel_size is not None:
+    if pixel_size is not None:
+        with refusals(ValueError):
             area(0, pixel_size, known)
+    with refusals():
         source = _given(picture, "picture")
         view = look(source, task)
         if pixel_size is None:
@@ -109,9 +110,11 @@ def segment_batch(task: str, pictures: Sequence[GradioFile | str] | None) -> tup
         one row per picture of picture, problem (null where there is none), sentence, notice, objects, mask and overlay
     """
     known = _task(task)
+    with refusals(ValueError):
+        files = uploads([_filed(number, file) for number, file in enumerate(pictures or (), 1)])
     with refusals():
         segmenter_for(task)  # missing weights are no fault of the first picture
-        found = batch.entries(uploads([_filed(number, file) for number, file in enumerate(pictures or (), 1)]))
+        found = batch.entries(files)
         note(task=task, pictures=len(found))
         target = folder() / f"segmented-{task}.zip"
         rows = list(batch.run(found, known, target, is_abandoned))
@@ -211,7 +214,7 @@ def is_abandoned() -> bool:
 
 
 def _task(name: str) -> Task:
-    with refusals():
+    with refusals(ValueError):
         return get_task(name)
 
 

@@ -164,6 +164,7 @@ def run(pictures: Sequence[Entry], task: Task, target: Path, cancelled: Callable
                     kept = time.monotonic()
                 rows.append(_segment(entry, task, archive, stems))
                 yield rows[-1]
+            _end_here(archive)
             archive.writestr("stats.csv", table(rows, task).encode(TABLE_ENCODING))
         part.replace(target)
     finally:
@@ -196,7 +197,20 @@ def _unlike(stem: str, taken: set[str]) -> str:
 def _write(archive: zipfile.ZipFile, name: str, image: Image.Image) -> None:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=4)
-    archive.writestr(name, buffer.getvalue(), zipfile.ZIP_STORED)  # PNG is compressed
+    before, start = len(archive.filelist), archive.start_dir
+    try:
+        archive.writestr(name, buffer.getvalue(), zipfile.ZIP_STORED)  # PNG is compressed
+    except OSError:  # a full disk; zipfile would list what is there by half
+        del archive.filelist[before:]
+        archive.start_dir = start
+        raise
+
+
+def _end_here(archive: zipfile.ZipFile) -> None:
+    """Cut off what a member that could not be written has left behind the last whole one."""
+    if archive.fp is not None:
+        archive.fp.seek(archive.start_dir)
+        archive.fp.truncate()
 
 
 def _row(name: str, mask: str, overlay: str, result: Segmentation) -> Row:

@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ ADDRESS = re.compile(r"\s*https?:", re.IGNORECASE)
 MAX_PATH = 2000  # characters; no file has a longer one
 MAX_BODY = 4_000_000  # bytes of a call, which names files and holds none
 MAX_UPLOAD = 2_000_000_000  # bytes of an upload of many files; ``launch`` limits each
+MOST_WAITING = 60  # calls of one visitor that wait at once; ``app.QUEUE`` of all
 BURST, PER_SECOND = 300, 5.0  # calls and uploads of one visitor: at once, and then on and on
 MOST_VISITORS = 10_000  # remembered
 
@@ -44,6 +45,7 @@ NOT_SERVED = "This address is not served here."
 NO_FILE = "This file was not given to you by this page, or is there no longer."
 NO_ADDRESS = "No picture is fetched from the web here; upload the file instead."
 TOO_OFTEN = "You ask more often than this server can answer; wait a minute and try again."
+TOO_MANY = "So many of your calls are waiting that others would have no place; wait until some are answered."
 TOO_DEEP = "This is no call that the page would make."
 TOO_LARGE = "This is more than {:.0f} MB, the limit; send less at a time."
 
@@ -76,10 +78,15 @@ class Buckets:
 
 
 class Guard:
-    """ASGI middleware that refuses what the page does not need, in one sentence, and lets no error out."""
+    """ASGI middleware that refuses what the page does not need, in one sentence, and lets no error out.
 
-    def __init__(self, app: ASGIApp, buckets: Buckets | None = None) -> None:
-        self._app, self._buckets = app, buckets or Buckets()
+    ``waiting`` tells the calls that wait for their turn.
+    """
+
+    def __init__(
+        self, app: ASGIApp, buckets: Buckets | None = None, waiting: Callable[[], Iterable[Scope]] = tuple
+    ) -> None:
+        self._app, self._buckets, self._waiting = app, buckets or Buckets(), waiting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -123,6 +130,8 @@ class Guard:
         call = CALLS.match(path)
         if (call or UPLOAD.match(path)) and not self._buckets.take(visitor(scope)):
             raise Refusal(429, TOO_OFTEN)
+        if call and sum(visitor(other) == visitor(scope) for other in self._waiting()) >= MOST_WAITING:
+            raise Refusal(429, TOO_MANY)
         limited = _limited(receive, Headers(scope=scope), MAX_UPLOAD if UPLOAD.match(path) else MAX_BODY)
         return await _checked_call(limited) if call else limited
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from gradio.utils import get_upload_folder
 
 from page.given import Given
 from page.log import note
 from page.models import segmenter_for
-from segmenter import ClassStats, Segmentation
+from segmenter import ClassStats, ImageError, Segmentation
 from segmenter.draw import shrink
 from segmenter.export import safe_stem
 from segmenter.image import pick_nearest, read_image
@@ -23,18 +24,24 @@ DISPLAY_SIDE = 1600  # pixels: sharp on dense screens, and it bounds what a sess
 
 
 class Kept:
-    """The arrays of a result too large to hold, in files that go when this object does."""
+    """The arrays of a result too large to hold, in files that go when this object does, or in their time with the
+    uploads, among which they count."""
 
     def __init__(self, result: Segmentation) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="segmenter-result-", ignore_cleanup_errors=True)
+        cache = Path(get_upload_folder())
+        cache.mkdir(parents=True, exist_ok=True)
+        self._folder = tempfile.TemporaryDirectory(dir=cache, prefix="result-", ignore_cleanup_errors=True)
         self._arrays = ["class_ids", "confidence"] + ([] if result.seeds is None else ["seeds"])
         self._min_object = result.min_object
         for name in self._arrays:
             np.save(Path(self._folder.name) / name, getattr(result, name))
 
     def restore(self, shown: Segmentation, path: str) -> Segmentation:
-        """The result at the picture's own size; the picture is read again. ImageError where it is gone."""
-        arrays = {name: np.load(Path(self._folder.name) / f"{name}.npy") for name in self._arrays}
+        """The result at the picture's own size; the picture is read again. ImageError where either is gone."""
+        try:
+            arrays = {name: np.load(Path(self._folder.name) / f"{name}.npy") for name in self._arrays}
+        except OSError as error:
+            raise ImageError("this result is no longer held; choose the picture again.") from error
         return replace(shown, image=read_image(path), min_object=self._min_object, **arrays)
 
 

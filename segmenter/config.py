@@ -43,13 +43,19 @@ class Familiarity:
     """Tells pictures like those a model learnt from apart from others.
 
     The description of a picture falls into one part for each judge. Its score is what the strictest of them says:
-    log-odds of being such a picture, shifted so that at least 98 of 100 validation pictures are above 0.
+    log-odds of being such a picture, shifted so that at least 98 of 100 validation pictures are above 0. WeightsError
+    where the judges are those of another network.
     """
 
     judges: tuple[Judge, ...]
 
     def score(self, description: np.ndarray) -> float:
         ends = np.cumsum([len(judge.weights) for judge in self.judges])
+        if ends[-1] != description.size:
+            raise WeightsError(
+                f"{CONFIG_FILE} knows {ends[-1]} features of familiar pictures, its network gives {description.size}; "
+                "restore it or run `python -m train.calibrate` again."
+            )
         parts = np.split(description.astype(np.float64), ends[:-1])
         said = [part @ np.array(judge.weights) + judge.bias for judge, part in zip(self.judges, parts, strict=True)]
         return float(min(said))
@@ -119,7 +125,7 @@ def load_config(folder: str | os.PathLike[str]) -> Config:
             f"{Path(folder)} has no readable {CONFIG_FILE}; give a folder that holds {CONFIG_FILE} and "
             f"{WEIGHTS_FILE}, as `python -m train.TASK` writes it."
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise WeightsError(f"{path} is not JSON; restore it or train again.") from None
     try:
         own = document.pop("_segmenter")
@@ -175,9 +181,11 @@ def impossible(config: Config) -> str | None:
     possible = {
         "input_policy": config.input_policy in get_args(InputPolicy),
         "size": number(config.size, 0, whole=True) and config.size % 32 == 0,
-        "overlap": number(config.overlap, -1, whole=True) and config.overlap < MOST,
+        "overlap": number(config.overlap, -1, whole=True)
+        and (not number(config.size, 0) or config.overlap < config.size),
         "network_classes": isinstance(config.network_classes, tuple)
-        and all(number(owner, -1, whole=True) and owner < len(config.classes) for owner in config.network_classes),
+        and all(number(owner, -1, whole=True) for owner in config.network_classes)
+        and set(config.network_classes) == set(range(len(config.classes))),
         "mean": numbers(config.mean, 3, -MOST),
         "std": numbers(config.std, 3, 0),
         "temperature": number(config.temperature, 0),

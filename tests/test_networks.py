@@ -7,12 +7,13 @@ import socket
 import struct
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from segmenter.config import Config, WeightsError, load_config, read_weights
+from segmenter.config import Config, Familiarity, Judge, WeightsError, load_config, read_weights
 from segmenter.inference import class_probabilities, map_probabilities
 from segmenter.networks import (
     ClassicUNet,
@@ -469,7 +470,8 @@ def test_the_pixels_stay_in_their_places():
         ("size", "64"), ("size", 65), ("size", 0), ("size", True), ("size", 10**9), ("overlap", -1), ("overlap", None),
         ("mean", [0.5, 0.5]), ("std", [0.5, 0, 0.5]), ("temperature", 0), ("temperature", "warm"),
         ("offsets", [0.0]), ("offsets", [0.0, "more"]), ("offsets", None),
-        ("input_policy", "guess"), ("network_classes", [0, 1, 9]), ("network_classes", 3), ("min_object", -3),
+        ("input_policy", "guess"), ("network_classes", [0, 1, 9]), ("network_classes", 3), ("network_classes", [0, 0]),
+        ("overlap", 64), ("min_object", -3),
         ("seed_threshold", []),
     ],
 )  # fmt: skip
@@ -480,3 +482,16 @@ def test_a_config_that_no_model_can_have(saved, refusal, field, value):
     path.write_text(json.dumps(document))
     with refusal(WeightsError, f"config.json says {field} is", "restore it or train again"):
         load_config(saved)
+
+
+def test_a_config_nested_without_end(saved, refusal):
+    (saved / "config.json").write_text("[" * 200_000)
+    with refusal(WeightsError, "is not JSON"):
+        load_config(saved)
+
+
+def test_judges_of_another_network(refusal):
+    judges = Familiarity((Judge((1.0, 2.0), 0.5), Judge((1.0,), 0.0)))
+    assert judges.score(np.array([1.0, 1.0, 2.0])) == 2.0
+    with refusal(WeightsError, "knows 3 features", "gives 4", "python -m train.calibrate"):
+        judges.score(np.ones(4))

@@ -192,6 +192,29 @@ def test_an_engine_that_fails_is_a_row(fakes: Fakes, tmp_path: Path, picture: Pa
     assert row.problem == "The model failed on this picture; try again, or make it smaller."
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_disk_that_was_full_leaves_nothing_half(
+    fakes: Fakes, tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch, last: bool
+) -> None:
+    """The mask of one picture is written in part; the others and the table are whole."""
+    write, calls = zipfile._ZipWriteFile.write, itertools.count()  # type: ignore[attr-defined]
+    full = 4 if last else 2  # of the members' writes: two for each picture
+
+    def run_out(self: object, data: bytes) -> int:
+        if next(calls) == full:
+            write(self, data + bytes(200_000))
+            raise OSError(28, "No space left on device")
+        return write(self, data)
+
+    monkeypatch.setattr(zipfile._ZipWriteFile, "write", run_out)  # type: ignore[attr-defined]
+    rows = run_all(batch.entries(named(*[picture] * 3)), tmp_path / "out.zip")
+    failed = 2 if last else 1
+    assert [row.problem is not None for row in rows] == [number == failed for number in range(3)]
+    assert "No space left" in rows[failed].problem
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert archive.testzip() is None and len(archive.namelist()) == 5
+
+
 def test_the_tab_is_ready_again_after_an_error(fakes: Fakes, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")

@@ -23,6 +23,7 @@ from page_fakes import FakeSegmenter, given
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
+import app
 from page import api, batch_tab, guard, handlers, health, log, view, workspace
 from segmenter import TASKS
 
@@ -60,6 +61,39 @@ def test_a_call_goes_through_unchanged() -> None:
         reply = ask("POST", "/gradio_api/call/segment", content=body)
         assert (reply.status_code, reply.content) == (200, body)
         assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+def test_one_visitor_leaves_places_for_others() -> None:
+    """Gradio's queue has no places of one's own: who fills it makes it busy for all."""
+    waiting = [{"client": ("1.1.1.1", 1), "type": "http", "headers": []}] * guard.MOST_WAITING
+
+    def ask_from(address: str) -> int:
+        async def once() -> int:
+            app = guard.Guard(echo, waiting=lambda: waiting)
+            transport = httpx.ASGITransport(app, client=(address, 1))
+            async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+                return (await client.post("/gradio_api/queue/join", json={})).status_code
+
+        return run(once())
+
+    assert (ask_from("1.1.1.1"), ask_from("2.2.2.2")) == (429, 200)
+    waiting.pop()
+    assert ask_from("1.1.1.1") == 200
+    assert guard.MOST_WAITING < app.QUEUE and app.waiting() == []
+
+
+def test_a_bug_is_not_told_as_a_mistake_of_the_visitor(
+    fakes: dict[str, FakeSegmenter], picture: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def bug(source: object) -> None:
+        raise ValueError("tuple.index(x): x not in tuple")
+
+    fakes["cars"].predict = bug  # type: ignore[method-assign]
+    file = given(picture)
+    for call in (api.segment, lambda task, file: api.score(task, file, file)):
+        with pytest.raises(gr.Error, match="Something went wrong on the server"):
+            call("cars", file)
+    assert "tuple.index" in caplog.text
 
 
 OTHERS = [{"path": "/a"}, {"path": "/a", "meta": {"_type": "gradio.FileData"}}, {"deep": [{"path": "a"}]}]

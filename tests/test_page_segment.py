@@ -227,8 +227,18 @@ def test_what_is_kept_of_a_large_picture_goes_with_it(fakes: dict[str, FakeSegme
     held = view.look(Given(str(tmp_path / "long.png"), "long.png"), "cars")
     folder = Path(held.kept._folder.name)
     assert {path.name for path in folder.iterdir()} == {"class_ids.npy", "confidence.npy"}
+    assert folder.parent == tmp_path / "gradio"  # where the sweep counts them
     del held
     assert not folder.exists()
+
+
+def test_a_large_result_that_was_swept_away_is_said(fakes: dict[str, FakeSegmenter], tmp_path: Path) -> None:
+    Image.new("RGB", (2001, 10)).save(tmp_path / "long.png")
+    held = handlers.on_upload(given(tmp_path / "long.png"), "cars", *LOOKS).view
+    for path in Path(held.kept._folder.name).iterdir():
+        path.unlink()
+    with pytest.raises(gr.Error, match="no longer held; choose the picture again"):
+        handlers.on_download("mask", held, None, *LOOKS)
 
 
 def test_every_example_sets_its_task(fakes: dict[str, FakeSegmenter]) -> None:
