@@ -26,7 +26,9 @@ from train.check import fault_of
 from train.checkpoint import WholeCheckpoints
 from train.data import DataError, Example
 from train.fit import default_precision, main
+from train.module import SegmentationModule
 from train.start import average, start_network
+from train.voc import CAR, voc_examples
 
 TRAININGS = {module.TRAINING.task.name: module.TRAINING for module in (pets, water, nuclei, cars)}
 TINY = {"_model_class": "ClassicUNet", "filters": [4, 8], "dropout": 0.2, "norm": True}
@@ -214,9 +216,72 @@ def test_check_names_every_file_at_fault(tmp_path, capsys):
         main(small(cars.TRAINING), [*arguments(root, tmp_path / "out"), "--check"])
     said = capsys.readouterr().err.split("error: ")[1]
     assert said.count("\n") == 3
-    for example in (first, second, third):
-        assert str(example.image) in said
+    for file in (first.image, second.image, masks / f"{third.name}.png"):
+        assert str(file) in said
     assert "but its mask is (9, 7)" in said and "No such file" in said
+
+
+def test_check_names_what_listing_already_reads(tmp_path, capsys):
+    """Pictures of nuclei and masks of VOC are looked at while the list is made."""
+    root = write_all(tmp_path / "data")
+    cell = next(e for e in nuclei.examples(root, "train", nuclei.RECIPES["default"]))
+    cell.image.write_bytes(cell.image.read_bytes()[:60])
+    mask = voc_examples(root, "train", (CAR,))[0].read_target.args[0]
+    data = bytearray(mask.read_bytes())
+    data[data.index(b"IDAT")] ^= 0xFF  # Pillow raises a SyntaxError
+    mask.write_bytes(data)
+    for training, file in ((nuclei.TRAINING, cell.image), (cars.TRAINING, mask)):
+        with pytest.raises(SystemExit):
+            main(small(training), [*arguments(root, tmp_path / "out"), "--check"])
+        said = capsys.readouterr().err
+        assert str(file) in said and "damaged" in said and "Traceback" not in said
+
+
+def test_what_cannot_be_written_is_one_sentence(root, tmp_path, capsys, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device", "curves.png")
+
+    monkeypatch.setattr("train.report.learning_curves", full)
+    with pytest.raises(SystemExit):
+        main(small(water.TRAINING, epochs=1), arguments(root, tmp_path))
+    assert "error: 'curves.png' cannot be written or read (No space left on device); make" in capsys.readouterr().err
+
+
+def test_a_new_run_takes_nothing_from_an_old_one(root, tmp_path, capsys, monkeypatch):
+    """Killed before its own first checkpoint, it has nothing to resume from, whatever lay in its folder."""
+    training = small(cars.TRAINING, epochs=1)
+    main(training, arguments(root, tmp_path))
+
+    def killed(self, batch, index):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentationModule, "training_step", killed)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            main(training, arguments(root, tmp_path))
+    with pytest.raises(SystemExit):
+        main(training, arguments(root, tmp_path, "--resume"))
+    assert "last.ckpt to resume from; start without --resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("more", "named"), [(["--epochs", "3"], "epochs"), (["--limit", "5"], "pictures")])
+def test_a_run_resumes_as_it_was_begun(root, tmp_path, capsys, more, named):
+    main(small(water.TRAINING), [*arguments(root, tmp_path), "--recipe", "base"])
+    with pytest.raises(SystemExit):
+        main(small(water.TRAINING), [*arguments(root, tmp_path, "--resume", *more), "--recipe", "base"])
+    assert f"begun with another value of {named}; give the options" in capsys.readouterr().err
+
+
+def test_a_run_that_stopped_early_is_not_trained_on(root, tmp_path):
+    """As one that was killed between its last epoch and the end; it learns nothing, so it stops at once."""
+    still = {**TINY, "norm": False, "dropout": 0.0}
+    training = small(water.TRAINING, network=still, epochs=9, patience=1, learning_rate=0.0)
+    given = [*arguments(root, tmp_path), "--recipe", "base"]
+    main(training, given)
+    before = json.loads((tmp_path / "config.json").read_text())["_segmenter"]["metrics"]["epochs"]
+    main(training, [*given, "--resume"])
+    again = json.loads((tmp_path / "config.json").read_text())["_segmenter"]["metrics"]["epochs"]
+    assert before == again < 9
 
 
 def test_check_names_a_value_that_is_no_class(tmp_path):

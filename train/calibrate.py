@@ -30,14 +30,14 @@ from segmenter import Segmenter, WeightsError
 from segmenter import metrics as scores
 from segmenter.config import Config, Familiarity, Judge, save_config
 from segmenter.engine import Engine, load_engine
-from segmenter.image import read_image
+from segmenter.image import ImageError, read_image
 from segmenter.inference import Encoder, class_probabilities, map_probabilities, normalise
 from segmenter.instances import label_objects
 from segmenter.networks import load_network
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
 from train.augment import validation_transform
-from train.data import IGNORE, DataError, Example, Examples, data_root, spread
+from train.data import IGNORE, DataError, Example, Examples, data_root, shows, spread
 from train.fit import TrainingTask
 from train.recipe import Recipe
 from train.voc import voc_examples
@@ -152,7 +152,7 @@ def fit_familiarity(
     try:
         everyday: tuple[list[Example], list[Example]] = ([], [])
         for example in voc_examples(root, "train", training.voc):
-            everyday[bool((example.read_target() == 1).any())].append(example)
+            everyday[shows(example)].append(example)
         own += spread(everyday[True], OWN)
         others = spread(everyday[False], EVERYDAY)
         for name in TASKS:
@@ -162,9 +162,9 @@ def fit_familiarity(
     except DataError as error:
         print(f"familiarity is not measured: {error}")
         return None
-    known = [read_image(example.image) for example in own]
+    known = list(pictures(own))
     positive = descriptions(segmenter, [*known, *map(grey, known[::4])])
-    strange = [*(read_image(example.image) for example in others), *drawn()]
+    strange = [*pictures(others), *drawn()]
     negative = descriptions(segmenter, [*strange, *map(disguised, strange, cycle(DISGUISES))])
     ends = np.cumsum(parts)[:-1]
     sides = (np.split(rows, ends, axis=1) for rows in (positive, negative))
@@ -177,11 +177,20 @@ def fit_familiarity(
         return Familiarity(tuple(judges))
 
     found = shifted(0)
-    validation = descriptions(segmenter, (read_image(example.image) for example in val))
+    validation = descriptions(segmenter, pictures(val))
     usual, foreign = (
         np.quantile([found.score(row) for row in rows], share) for rows, share in ((validation, 0.02), (negative, 0.98))
     )
     return shifted(usual - 0.25 * max(0.0, usual - foreign))
+
+
+def pictures(examples: Iterable[Example]) -> Iterator[np.ndarray]:
+    """The images of examples; one that cannot be read is told and left out."""
+    for example in examples:
+        try:
+            yield read_image(example.image)
+        except ImageError as error:
+            print(f"left out: {error}")
 
 
 def descriptions(segmenter: Segmenter, images: Iterable[np.ndarray]) -> np.ndarray:

@@ -51,6 +51,14 @@ class Example:
         return image, target
 
 
+def shows(example: Example, class_id: int = 1) -> bool:
+    """Whether the truth of an example has a class; also where it cannot be read, which is told when it is needed."""
+    try:
+        return bool((example.read_target() == class_id).any())
+    except DataError:
+        return True
+
+
 Transform = Callable[[np.ndarray, np.ndarray], tuple[Tensor, Tensor]]
 
 
@@ -132,9 +140,13 @@ def spread(examples: Sequence[Example], count: int) -> list[Example]:
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """A mask file's raw values: uint8 (H, W), palette indices as they stand."""
-    with Image.open(path) as image:
-        return np.array(image if image.mode in ("L", "P") else image.convert("L"))
+    """A mask file's raw values: uint8 (H, W), palette indices as they stand. DataError where it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return np.array(image if image.mode in ("L", "P") else image.convert("L"))
+    except Exception as error:  # a damaged file raises whatever its decoder meets first
+        reason = getattr(error, "strerror", None) or "it is damaged"
+        raise DataError(f"{path} cannot be read ({reason}); restore it.") from error
 
 
 def read_mapped(path: Path, table: np.ndarray) -> np.ndarray:

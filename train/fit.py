@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,14 @@ def main(training: TrainingTask, arguments: Sequence[str] | None = None) -> None
     except (DataError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    except OSError as error:
+        what = f"{str(error.filename)!r}" if error.filename else "a file"
+        print(
+            f"error: {what} cannot be written or read ({error.strerror or error}); make room or mend it, and run again "
+            "with --resume.",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from error
 
 
 def run(training: TrainingTask, options: argparse.Namespace) -> Path:
@@ -121,6 +130,8 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
         recipe = training.recipes[options.recipe]
         check(training.examples, training.splits, recipe, root, training.class_ids, len(training.task.classes))
         return out
+    if not options.resume:
+        forget(training.recipes, options.recipe, out)
     if not train_recipe(training, options.recipe, options.start, root, out, options):
         return out
     from train.calibrate import calibrate
@@ -129,6 +140,16 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
     calibrate(training, out, root, choose_device(options.device))
     evaluate_run(training, root, out, options)
     return out
+
+
+def forget(recipes: Mapping[str, Recipe], name: str, out: Path) -> None:
+    """Remove what an earlier run left in its folder for ``--resume``: a run that is killed before its own first
+    checkpoint must not go on from there."""
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    start = recipes[name].start
+    if start:
+        (out / start / WEIGHTS_FILE).unlink(missing_ok=True)
+        forget(recipes, start, out / start)
 
 
 def train_recipe(
@@ -213,7 +234,7 @@ def fit(
     train_loader = DataLoader(training_set, sampler=order, drop_last=len(training_set) >= recipe.batch, **loading)
     val_loader = DataLoader(validation_set, **loading)
 
-    module = SegmentationModule(network, recipe, config)
+    module = SegmentationModule(network, recipe, config, [example.name for example in train])
     history = report.History()
     keep = ModelCheckpoint(
         out / CHECKPOINTS,
@@ -231,7 +252,7 @@ def fit(
         TQDMProgressBar(refresh_rate=10),
     ]
     if recipe.patience:
-        callbacks.append(EarlyStopping("val_loss", patience=recipe.patience))
+        callbacks.append(StopsOnce("val_loss", patience=recipe.patience))
     trainer = L.Trainer(
         accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[options.device],
         devices=options.devices if options.device != "cpu" else 1,
@@ -249,6 +270,13 @@ def fit(
     checkpoint = str(last) if options.resume and last.is_file() else None
     trainer.fit(module, train_loader, val_loader, ckpt_path=checkpoint, weights_only=False)
     return trainer, module, history
+
+
+class StopsOnce(EarlyStopping):
+    """Early stopping that a resumed run remembers; lightning's would train one epoch more."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        trainer.should_stop = self.stopped_epoch > 0
 
 
 def default_precision(device: str) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import lightning as L
@@ -13,20 +16,22 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from segmenter.config import Config
 from segmenter.inference import class_probabilities, map_probabilities, normalise
 from segmenter.metrics import iou_per_class
-from train.data import IGNORE
+from train.data import IGNORE, DataError
 from train.recipe import Recipe
 
 
 class SegmentationModule(L.LightningModule):
     """Trains ``network`` by ``recipe``; logs train_loss, val_loss, val_mean_iou and val_foreground_iou.
 
-    A batch is ``{"image": uint8 (B, H, W, 3), "target": int64 (B, H, W)}``, 255 ignored.
+    A batch is ``{"image": uint8 (B, H, W, 3), "target": int64 (B, H, W)}``, 255 ignored. A checkpoint keeps the recipe
+    and the ``names`` of the training pictures, in the order of the list.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, config: Config) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, config: Config, names: Sequence[str] = ()) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
         self.recipe, self.config = recipe, config
+        self.begun = {**asdict(recipe), "pictures": hashlib.sha256("\n".join(names).encode()).hexdigest()}
         self.dice = DiceLoss(mode="multiclass", ignore_index=IGNORE)
         self.confusion = MulticlassConfusionMatrix(len(config.classes), ignore_index=IGNORE)
         public = torch.full((256,), IGNORE)
@@ -36,6 +41,19 @@ class SegmentationModule(L.LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(normalise(images, self.config.mean, self.config.std))
         return logits
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["begun"] = self.begun
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """DataError for a checkpoint of another recipe or other pictures: no run would end as this one goes on."""
+        before = checkpoint.get("begun", {})
+        other = [name for name, value in self.begun.items() if before.get(name) != value]
+        if other:
+            raise DataError(
+                f"the checkpoint was begun with another value of {', '.join(other)}; give the options and the data of "
+                "then, or start without --resume."
+            )
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         logits = logits.float()

@@ -121,8 +121,12 @@ def examples(root: Path, split: str, recipe: Recipe) -> list[Example]:
 
 
 def copies(path: Path, crop: int) -> int:
-    """How often an epoch shows a picture, each time with another crop."""
-    grey = read_grey(path)
+    """How often an epoch shows a picture, each time with another crop; once if it cannot be read, which is told when
+    it is needed."""
+    try:
+        grey = read_grey(path)
+    except DataError:
+        return 1
     by_area = round(min(max(grey.size / crop**2, 1), MOST_COPIES))
     return by_area * BRIGHT_COPIES if grey.mean() > BRIGHT else by_area
 
