@@ -138,7 +138,7 @@ def build(network: Mapping[str, Any]) -> None:
                 interactive=False,
                 visible=False,
                 buttons=["download", "fullscreen"],
-                height=420,
+                height=480,
                 elem_id="errors",
             )
             key = gr.HTML(visible=False, elem_id="errors-legend", apply_default_css=False)
