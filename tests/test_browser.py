@@ -16,10 +16,13 @@ from page_fakes import BAD_FILES
 from page_server import sample
 from PIL import Image
 
+from page import downloads
 from page.examples import examples
 from segmenter import TASKS
 
 pytest_plugins = ["page_fakes", "page_server", "page_browser"]
+
+every_look = pytest.mark.parametrize(("width", "scheme"), [(w, s) for w in (1440, 390) for s in ("light", "dark")])
 
 
 @pytest.mark.parametrize(
@@ -152,6 +155,20 @@ def test_a_download_takes_one_click(open_tab: Callable[..., Tab], picture: Path)
     assert not tab.page.is_visible("#downloads button:has-text('Objects')")
 
 
+def test_every_download(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab()
+    tab.page.click(f".example:has-text('{next(each.title for each in examples() if each.task == 'nuclei')}')")
+    tab.page.wait_for_selector("#objects")
+    names = {}
+    for label in downloads.BUTTONS.values():
+        with tab.page.expect_download() as found:
+            tab.page.click(f"#downloads button:has-text('{label}')")
+        names[label] = found.value.suggested_filename
+        assert found.value.path().stat().st_size > 100
+    assert len(set(names.values())) == len(downloads.BUTTONS)
+    assert all("-nuclei" in name for name in names.values())
+
+
 def test_the_keyboard_reaches_every_control(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab()
     reached = []
@@ -167,7 +184,7 @@ def test_the_keyboard_reaches_every_control(open_tab: Callable[..., Tab]) -> Non
     assert reached.count("examples") == len(examples())
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+@every_look
 def test_a_batch_runs(
     open_tab: Callable[..., Tab],
     tmp_path: Path,
@@ -191,7 +208,32 @@ def test_a_batch_runs(
     assert tab.overflow() <= 0
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "dark"), (390, "light")])
+def test_a_batch_is_cancelled(open_tab: Callable[..., Tab], tmp_path: Path) -> None:
+    """What is done by then is there to take, and the next batch can begin."""
+    noise = np.random.default_rng(0).integers(0, 255, (900, 1200, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.jpg")
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(60):
+            archive.write(tmp_path / "noise.jpg", f"{number}.jpg")
+    tab = open_tab()
+    tab.open("Batch")
+    tab.page.click("#batch-task label:has(input[value=water])")
+    tab.page.set_input_files("#batch-files input[type=file]", str(tmp_path / "many.zip"))
+    tab.page.wait_for_selector("#batch-files :text('many')")
+    tab.page.click("#start-batch")
+    tab.page.wait_for_selector("#batch-rows li")
+    tab.page.click("#cancel-batch")
+    tab.page.wait_for_selector("#batch-bar :text('the rest was cancelled')")
+    with tab.page.expect_download() as found:
+        tab.page.click("#batch-file")
+    with zipfile.ZipFile(found.value.path()) as archive:
+        done = (len(archive.namelist()) - 1) // 2
+        assert archive.testzip() is None and 1 <= done < 60
+    assert tab.page.locator("#batch-rows li").count() == done
+    assert tab.page.is_enabled("#start-batch") and not tab.page.is_visible("#cancel-batch")
+
+
+@every_look
 def test_a_picture_is_scored(open_tab: Callable[..., Tab], width: int, scheme: str) -> None:
     tab = open_tab(width=width, scheme=scheme)
     tab.open("Score")
@@ -205,7 +247,7 @@ def test_a_picture_is_scored(open_tab: Callable[..., Tab], width: int, scheme: s
     assert np.sum(counted) == 512 * 512 and tab.overflow() <= 0
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+@every_look
 def test_every_model_has_its_card(open_tab: Callable[..., Tab], width: int, scheme: str) -> None:
     tab = open_tab(width=width, scheme=scheme)
     tab.open("Models")
