@@ -62,6 +62,15 @@ class Familiarity:
 
 
 @dataclass(frozen=True)
+class Rounding:
+    """How the decoder computes in 8 bits (see ``segmenter.folded``): for each of its convolutions the least and the
+    largest value of its input, and for every output channel what makes up for the mean error of rounding."""
+
+    limits: tuple[tuple[float, float], ...]
+    shifts: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that decides how weights are used.
 
@@ -75,8 +84,8 @@ class Config:
     Chosen on validation pictures after training: ``temperature`` divides the logits and ``offsets``,
     one per class or none at all, are then added to them, so that confidence is calibrated; an object's
     seed is where the core's probability is above ``seed_threshold``, and objects of fewer than
-    ``min_object`` pixels do not count; ``familiarity`` knows pictures of the model's kind, None where
-    it was not measured.
+    ``min_object`` pixels do not count; ``rounding`` is for processors that are fast in 8 bits, None where
+    the decoder cannot; ``familiarity`` knows pictures of the model's kind, None where it was not measured.
     """
 
     task: str
@@ -93,6 +102,7 @@ class Config:
     offsets: tuple[float, ...] = ()
     seed_threshold: float = 0.5
     min_object: int = 10
+    rounding: Rounding | None = None
     familiarity: Familiarity | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -134,6 +144,12 @@ def load_config(folder: str | os.PathLike[str]) -> Config:
             judges = fields["familiarity"]["judges"]
             fields["familiarity"] = Familiarity(
                 tuple(Judge(tuple(map(float, one["weights"])), float(one["bias"])) for one in judges)
+            )
+        if fields.get("rounding") is not None:
+            limits, shifts = (fields["rounding"][name] for name in ("limits", "shifts"))
+            fields["rounding"] = Rounding(
+                tuple((float(low), float(high)) for low, high in limits),
+                tuple(tuple(map(float, shift)) for shift in shifts),
             )
         config = Config(network=document, **fields)
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -192,5 +208,8 @@ def impossible(config: Config) -> str | None:
         "offsets": config.offsets == () or numbers(config.offsets, len(config.classes), -MOST),
         "seed_threshold": number(config.seed_threshold, -1),
         "min_object": number(config.min_object, -1, whole=True),
+        "rounding": config.rounding is None
+        or len(config.rounding.limits) == len(config.rounding.shifts)
+        and all(-MOST < low <= 0 < high < MOST for low, high in config.rounding.limits),
     }
     return next((name for name, holds in possible.items() if not holds), None)

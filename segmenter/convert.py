@@ -1,4 +1,4 @@
-"""Convert a network from PyTorch to OpenVINO: `python -m segmenter.convert WEIGHTS FOLDER`."""
+"""Convert a network from PyTorch to OpenVINO: `python -m segmenter.convert WEIGHTS FOLDER [rounded]`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from segmenter.networks import load_network
 from segmenter.openvino_silent import PARTS, ov
 
 
-def write_parts(weights: Path, folder: Path) -> None:
+def write_parts(weights: Path, folder: Path, rounded: bool) -> None:
     """Write ``encoder`` and ``decoder``, each .xml and .bin, for windows of any size into ``folder``, which is there.
 
-    WeightsError as in ``load_network``.
+    ``rounded`` as in ``segmenter.inference.Decoder``. WeightsError as in ``load_network``.
     """
     network, config = load_network(weights)
-    encoder, decoder = Encoder(network, config).eval(), Decoder(network, config).eval()
+    encoder, decoder = Encoder(network, config).eval(), Decoder(network, config, rounded).eval()
     window = torch.zeros(1, 64, 96, 3, dtype=torch.uint8)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch has deprecated the tracing that OpenVINO reads
@@ -33,4 +33,4 @@ def write_parts(weights: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_parts(*map(Path, sys.argv[1:3]))
+    write_parts(Path(sys.argv[1]), Path(sys.argv[2]), rounded="rounded" in sys.argv[3:])

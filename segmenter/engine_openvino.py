@@ -1,7 +1,8 @@
 """OpenVINO as the engine on the CPU, and the cache of networks converted for it.
 
-The encoder runs in 32 bits, the decoder in 16 where the processor computes bfloat16: errors of the encoder grow on
-their way through forty layers, those of the decoder do not, and it has three quarters of the work.
+The encoder runs in 32 bits, the decoder in 8 where the processor multiplies bytes, else in 16 where it computes
+bfloat16: errors of the encoder grow on their way through forty layers, those of the decoder do not, and it has three
+quarters of the work.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 
@@ -29,7 +31,7 @@ from segmenter.threads import usable_cpus
 log = logging.getLogger(__name__)
 
 CHECKSUMS = "checksums"
-FORM = 2  # of what is converted; one more when ``segmenter.inference`` says something else
+FORM = 3  # of what is converted; one more when ``segmenter.inference`` says something else
 MOST_CACHED = 16  # converted networks; the oldest go
 
 
@@ -92,14 +94,25 @@ def converted(weights: Path, config: Config) -> Path:
     It is found by the checksum of the weights, of what the config has to do with them and by OpenVINO's version.
     WeightsError as in ``load_network``.
     """
+    rounded = multiplies_bytes()
     shape = (config.network, config.network_classes, config.classes)
     numbers = (config.mean, config.std, config.temperature, config.offsets)
-    known = json.dumps([*shape, *numbers, ov.__version__, FORM])
+    rounding = asdict(config.rounding) if rounded and config.rounding else None
+    known = json.dumps([*shape, *numbers, rounding, ov.__version__, FORM])
     key = hashlib.sha256(read_weights(weights, config) + known.encode()).hexdigest()[:24]
     folder = cache_folder() / key
     if is_whole(folder):
         return folder
-    return convert(weights, folder)
+    return convert(weights, folder, rounded)
+
+
+def multiplies_bytes() -> bool:
+    """Whether the processor has instructions for sums of products of bytes (VNNI): others are no faster with them, and
+    some of them overflow. Linux tells; elsewhere it is taken for granted that there are none."""
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
 def is_whole(folder: Path) -> bool:
@@ -115,7 +128,7 @@ def checksums(folder: Path) -> str:
     return "".join(checksum(file.name, file.read_bytes()) for file in files)
 
 
-def convert(weights: Path, folder: Path) -> Path:
+def convert(weights: Path, folder: Path, rounded: bool) -> Path:
     """Convert a network into ``folder`` of the cache; another folder, kept until the process ends, where that
     cannot be written."""
     log.info("converting %s for OpenVINO", weights)
@@ -124,7 +137,7 @@ def convert(weights: Path, folder: Path) -> Path:
         made = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making-"))
     except OSError:
         made = _for_this_process()
-    _write_parts(weights, made)
+    _write_parts(weights, made, rounded)
     (made / CHECKSUMS).write_text(checksums(made))
     if made.parent != folder.parent:
         return made
@@ -136,19 +149,19 @@ def convert(weights: Path, folder: Path) -> Path:
     return folder
 
 
-def _write_parts(weights: Path, folder: Path) -> None:
+def _write_parts(weights: Path, folder: Path, rounded: bool) -> None:
     """Convert in a process of its own, unless PyTorch is here anyway: it would stay in memory for nothing."""
     if sys.executable and not pytorch_is_here():
         package = str(Path(__file__).resolve().parent.parent)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")])}
-        command = [sys.executable, "-m", "segmenter.convert", str(weights), str(folder)]
+        command = [sys.executable, "-m", "segmenter.convert", str(weights), str(folder), *["rounded"] * rounded]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return
         log.warning("converting in a process of its own failed: %s", (done.stderr.strip() or "?").splitlines()[-1])
     from segmenter.convert import write_parts
 
-    write_parts(weights, folder)
+    write_parts(weights, folder, rounded)
 
 
 def pytorch_is_here() -> bool:

@@ -1,17 +1,14 @@
-"""What every engine runs, in PyTorch: uint8 windows in, class probabilities out, cut in two at the encoder's end.
-
-The decoder is rewritten into an exact equal with half the multiplications.
-"""
+"""What every engine runs, in PyTorch: uint8 windows in, class probabilities out, cut in two at the encoder's end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from segmenter.config import Config
+from segmenter.folded import folded
 
 # What describes a window, in parts: the encoder's features at 1/8 and 1/16 of the size tell textures, at 1/32 things.
 DESCRIBING = ((3, 4), (5,))
@@ -79,98 +76,31 @@ class Encoder(nn.Module):
 
 class Decoder(nn.Module):
     """The encoder's features -> probabilities (B, C, H, W) float32 of the classes, and where the network parts
-    objects that of an object's core as one more map."""
+    objects that of an object's core as one more map.
 
-    def __init__(self, network: Any, config: Config) -> None:
+    With ``rounded`` it computes in 8 bits where the config says how. WeightsError where that is another network's.
+    """
+
+    def __init__(self, network: Any, config: Config, rounded: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.network: Any = None
-        self.decoder: Any = None
-        if hasattr(network, "segmentation_head"):
-            self.decoder = folded(network.decoder, network.encoder.out_channels)
-            self.head = network.segmentation_head
-        else:
-            self.network = network
+        self.of_smp = hasattr(network, "segmentation_head")
+        self.folded = folded(network) if self.of_smp else None
+        self.network: Any = None if self.folded else network
+        if rounded and self.folded is not None and config.rounding is not None:
+            self.folded.round_to(config.rounding)
 
     def forward(self, *features: Tensor) -> Tensor:
-        if self.network is not None:
-            logits = self.network(*features)
-        elif isinstance(self.decoder, FoldedDecoder):
-            logits = self.head(self.decoder(*features))
-        else:  # smp's decoders begin at the pixels, of which they need the size alone
+        if self.folded is not None:
+            logits = self.folded(*features)
+        elif self.of_smp:  # its other decoders begin at the pixels, of which they need the size alone
             first = features[0]
             pixels = first.new_zeros(first.shape[0], 1, 2 * first.shape[2], 2 * first.shape[3])
-            logits = self.head(self.decoder([pixels, *features]))
+            logits = self.network.segmentation_head(self.network.decoder([pixels, *features]))
+        else:
+            logits = self.network(*features)
         maps = map_probabilities(logits, self.config)
         values = class_probabilities(maps, self.config)
         if self.config.seed_map is not None:
             values = torch.cat([values, maps[:, self.config.seed_map, None]], dim=1)
         return values
-
-
-def folded(decoder: Any, channels: Sequence[int]) -> nn.Module:
-    """An equal of smp's U-Net decoder with fewer multiplications; the decoder itself where it is of another kind.
-
-    ``channels`` are those of the encoder's features, from the pixels down.
-    """
-    foldable = type(decoder).__name__ == "UnetDecoder" and isinstance(decoder.center, nn.Identity)
-    if not foldable or not all(FoldedBlock.takes(block) for block in decoder.blocks):
-        found: nn.Module = decoder
-        return found
-    return FoldedDecoder(decoder.blocks, [*reversed(channels[1:-1]), 0])
-
-
-class FoldedDecoder(nn.Module):
-    """Features of rising depth -> the decoder's last feature map."""
-
-    def __init__(self, blocks: Sequence[nn.Module], skip_channels: Sequence[int]) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(map(FoldedBlock, blocks, skip_channels))
-
-    def forward(self, *features: Tensor) -> Tensor:
-        *skips, x = features
-        for block in self.blocks:
-            x = block(x, skips.pop() if skips else None)
-        return x
-
-
-class FoldedBlock(nn.Module):
-    """Doubling by nearest neighbour, the skip appended, a 3x3 convolution, batch normalisation and ReLU, in one step.
-
-    After a doubling, four of the nine taps of a 3x3 kernel always meet the same pixel: the two together are a
-    transposed convolution of stride 2 with a 4x4 kernel, the 3x3 kernel convolved with a 2x2 one of ones. It takes
-    4 multiplications for each output instead of 9 and needs no doubled map in memory. The skip has a convolution of
-    its own, and batch normalisation goes into the kernels.
-    """
-
-    def __init__(self, block: Any, skip_channels: int) -> None:
-        super().__init__()
-        convolution, norm, _ = block.conv1
-        gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        kernel = (convolution.weight * gain[:, None, None, None]).detach()
-        below = kernel.shape[1] - skip_channels
-        of_doubled = kernel[:, :below]
-        padded = nn.functional.pad(of_doubled.reshape(-1, 1, 3, 3), (1, 1, 1, 1)).flip(2, 3)
-        doubled = nn.functional.conv2d(padded, padded.new_ones(1, 1, 2, 2))
-        doubled = doubled.reshape(*of_doubled.shape[:2], 4, 4).transpose(0, 1).contiguous()
-        self.doubled = nn.Parameter(doubled, requires_grad=False)
-        self.skip = nn.Parameter(kernel[:, below:].contiguous(), requires_grad=False)
-        self.bias = nn.Parameter((norm.bias - norm.running_mean * gain).detach(), requires_grad=False)
-        self.after = block.conv2
-
-    @staticmethod
-    def takes(block: Any) -> bool:
-        first = list(getattr(block, "conv1", ()))
-        return (
-            getattr(block, "interpolation_mode", "nearest") == "nearest"
-            and [type(layer) for layer in first] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
-            and first[0].kernel_size == (3, 3)
-            and all(isinstance(getattr(block, name).attention, nn.Identity) for name in ("attention1", "attention2"))
-        )
-
-    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        x = nn.functional.conv_transpose2d(x, self.doubled, self.bias, stride=2, padding=1)
-        if skip is not None:
-            x = x + nn.functional.conv2d(skip, self.skip, padding=1)
-        after: Tensor = self.after(x.relu())
-        return after

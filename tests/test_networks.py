@@ -472,6 +472,7 @@ def test_the_pixels_stay_in_their_places():
         ("offsets", [0.0]), ("offsets", [0.0, "more"]), ("offsets", None),
         ("input_policy", "guess"), ("network_classes", [0, 1, 9]), ("network_classes", 3), ("network_classes", [0, 0]),
         ("overlap", 64), ("min_object", -3),
+        ("rounding", {"limits": [[0, 0]], "shifts": [[0]]}), ("rounding", {"limits": [[-1, 1]], "shifts": []}),
         ("seed_threshold", []),
     ],
 )  # fmt: skip

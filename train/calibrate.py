@@ -2,6 +2,7 @@
 
   temperature,      divides the logits, and what is added to them for each class, so that confidence says how often a
   offsets           pixel is right (bias-corrected temperature scaling; Alexandari, Kundaje and Shrikumar, ICML 2020)
+  rounding          how the decoder computes in 8 bits, where that changes hardly any pixel
   seed_threshold,   where an object's core begins and which objects are specks, by AP at 0.5; nuclei only
   min_object
   familiarity       linear judges of the encoder's features, between pictures of this task and of others
@@ -40,6 +41,7 @@ from train.augment import validation_transform
 from train.data import IGNORE, DataError, Example, Examples, data_root, shows, spread
 from train.fit import TrainingTask
 from train.recipe import Recipe
+from train.rounding import chosen_rounding
 from train.voc import voc_examples
 
 PAPER, INK = (235, 230, 220), (30, 28, 35)
@@ -48,6 +50,7 @@ PIXELS = 4000  # drawn from each validation picture to find temperature and offs
 # Pictures that familiarity is learnt from: of the task and again of VOC's that show it, of each other task, and of
 # VOC's that do not.
 OWN, OTHERS, EVERYDAY = 300, 120, 500
+ROUNDED = 40  # validation pictures that tell how the decoder rounds to 8 bits
 SEED_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 MIN_OBJECTS = (10, 20, 30)
 
@@ -58,6 +61,9 @@ def calibrate(training: TrainingTask, folder: Path, root: Path, device: str) -> 
     recipe = Recipe(**config.recipe)
     val = training.examples(root, "val", recipe)
     config = fit_confidence(training, network, config, val, recipe, device)
+    windows = Examples(spread(val, ROUNDED), validation_transform(recipe, config.input_policy))
+    rounding = chosen_rounding(network.cpu(), config, [windows[number][0] for number in range(len(windows))])
+    config = replace(config, rounding=rounding)
     save_config(config, folder)
     engine, _ = load_engine(folder, device)
     if training.task.has_objects and config.seed_map is not None:

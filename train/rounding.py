@@ -1,0 +1,77 @@
+"""How the decoder computes in 8 bits: found on validation pictures, after training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from segmenter.config import Config, Rounding
+from segmenter.folded import Convolution, folded
+from segmenter.inference import Decoder, Encoder
+
+AGREEMENT = 0.9993  # of the pixels' classes with those of the exact decoder, for the rounding to be used
+
+
+def chosen_rounding(network: nn.Module, config: Config, images: Sequence[Tensor]) -> Rounding | None:
+    """The rounding of a network's decoder, from windows (h, w, 3) uint8, if it changes hardly any pixel's class."""
+    rounding = fit_rounding(network, config, images)
+    if rounding is None:
+        return None
+    share = agreement(network, replace(config, rounding=rounding), images)
+    used = "used" if share >= AGREEMENT else "not used"
+    print(f"in 8 bits the decoder gives {100 * share:.3f}% of the pixels their class: {used}")
+    return rounding if share >= AGREEMENT else None
+
+
+def agreement(network: nn.Module, config: Config, images: Sequence[Tensor]) -> float:
+    """The share of the windows' pixels to which the decoder gives the same class with and without its rounding."""
+    encoder = Encoder(network, config).eval()
+    decoders = [Decoder(network, config, rounded).eval() for rounded in (False, True)]
+    classes = len(config.classes)
+    same = count = 0
+    with torch.inference_mode():
+        for image in images:
+            features = encoder(image[None])[1:]
+            exact, coarse = (decoder(*features)[0, :classes].argmax(0) for decoder in decoders)
+            same += int((exact == coarse).sum())
+            count += exact.numel()
+    return same / count
+
+
+def fit_rounding(network: nn.Module, config: Config, images: Sequence[Tensor]) -> Rounding | None:
+    """The rounding of a network's decoder, from windows (h, w, 3) uint8; None for networks that are not folded.
+
+    An input's limits are the mean over the windows of its least and largest value: the few larger ones would make
+    every step coarser. The shifts are found one convolution after the other, each with those before it rounded: per
+    output channel the mean of what the exact decoder has more there (Nagel et al., ICCV 2019, bias correction).
+    """
+    exact, coarse = (folded(network) if hasattr(network, "segmentation_head") else None for _ in range(2))
+    if exact is None or coarse is None:
+        return None
+    encoder = Encoder(network, config).eval()
+    with torch.inference_mode():
+        features = [encoder(image[None])[1:] for image in images]
+
+        def seen(decoder: nn.Module, convolution: Convolution, what: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+            """The mean over the windows of what a convolution's input and output give."""
+            found: list[Tensor] = []
+            hook = convolution.register_forward_hook(lambda _, inputs, output: found.append(what(inputs[0], output)))
+            for each in features:
+                decoder(*each)
+            hook.remove()
+            return torch.stack(found).mean(0)
+
+        limits, shifts = [], []
+        for before, after in zip(exact.convolutions, coarse.convolutions, strict=True):
+            low, high = seen(exact, before, lambda x, _: torch.stack([x.min(), x.max()])).tolist()
+            limit = (round(min(low, 0.0), 4), round(max(high, 1e-3), 4))
+            after.round_to(limit, torch.zeros_like(after.bias))
+            means = [seen(*each, lambda _, y: y.mean((0, 2, 3))) for each in ((exact, before), (coarse, after))]
+            shift = (means[0] - means[1]).double()
+            shifts.append(tuple(round(value, 5) for value in shift.tolist()))
+            after.bias += torch.tensor(shifts[-1])
+            limits.append(limit)
+    return Rounding(tuple(limits), tuple(shifts))
