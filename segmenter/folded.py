@@ -16,9 +16,10 @@ LEVELS = 127  # of 8 bits with a sign, to either side of 0
 def folded(network: Any) -> FoldedDecoder | None:
     """An equal of the decoder and head of a network of smp with fewer multiplications; None where they are of another
     kind than ``Unet`` with nearest neighbours and no attention."""
-    decoder, head = network.decoder, list(network.segmentation_head)
-    foldable = type(decoder).__name__ == "UnetDecoder" and isinstance(decoder.center, nn.Identity)
-    if not foldable or not all(map(FoldedBlock.takes, decoder.blocks)) or not isinstance(head[1], nn.Identity):
+    decoder, head = network.decoder, network.segmentation_head
+    if type(decoder).__name__ != "UnetDecoder" or not isinstance(decoder.center, nn.Identity):
+        return None
+    if not all(map(FoldedBlock.takes, decoder.blocks)) or not isinstance(head[1], nn.Identity):
         return None
     return FoldedDecoder(decoder.blocks, head[0], [*reversed(network.encoder.out_channels[1:-1]), 0])
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Bottom to top. Files of one floor do not import each other.
 FLOORS = (
-    {"segmenter.tasks", "segmenter.files", "segmenter.openvino_silent", "segmenter.threads"},
+    {"segmenter.bombs", "segmenter.tasks", "segmenter.files", "segmenter.openvino_silent", "segmenter.threads"},
     {
         "segmenter.config",
         "segmenter.contours",
@@ -21,6 +21,7 @@ FLOORS = (
         "segmenter.metrics",
         "segmenter.tiling",
     },
+    {"segmenter.folded"},
     {"segmenter.inference", "segmenter.networks", "segmenter.true_mask"},
     {"segmenter.result", "segmenter.scoring"},
     {"segmenter.convert", "segmenter.draw", "segmenter.engine_torch", "segmenter.measure"},

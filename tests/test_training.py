@@ -169,7 +169,6 @@ def test_a_run_killed_again_and_again_resumes_to_the_same_weights(root, tmp_path
     """Before a step, before the optimiser's, in validation, with a checkpoint made and with one written beside."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert start(root, whole).wait(120) == 0
-    checkpoint = killed / "checkpoints" / "last.ckpt"
     for place, count in (
         ("training_step", 1),
         ("replace", 1),
@@ -181,7 +180,7 @@ def test_a_run_killed_again_and_again_resumes_to_the_same_weights(root, tmp_path
         ("validation_step", 1),
         ("optimizer_step", 1),
     ):
-        resume = ["--resume"] if checkpoint.exists() else []
+        resume = ["--resume"] if list(killed.rglob("last.ckpt")) else []
         assert start(root, killed, *resume, before=KILLER, first=[place, str(count)]).wait(120) == -signal.SIGKILL
         assert not (killed / "model.safetensors").exists()
     assert start(root, killed, "--resume").wait(120) == 0
