@@ -22,7 +22,15 @@ from segmenter import TASKS
 
 pytest_plugins = ["page_fakes", "page_server", "page_browser"]
 
-every_look = pytest.mark.parametrize(("width", "scheme"), [(w, s) for w in (1440, 390) for s in ("light", "dark")])
+every_look = pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1440, "light"),
+        (390, "dark"),
+        pytest.param(1440, "dark", marks=pytest.mark.slow),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+    ],
+)
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,7 @@ def assert_same_weights(whole: Path, killed: Path) -> None:
     assert {key for key in expected if not torch.equal(found[key], expected[key])} == set()
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(root, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert start(root, whole).wait(120) == 0
@@ -246,6 +247,7 @@ def test_what_cannot_be_written_is_one_sentence(root, tmp_path, capsys, monkeypa
     assert "error: 'curves.png' cannot be written or read (No space left on device); make" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_new_run_takes_nothing_from_an_old_one(root, tmp_path, capsys, monkeypatch):
     """Killed before its own first checkpoint, it has nothing to resume from, whatever lay in its folder."""
     training = small(cars.TRAINING, epochs=1)
@@ -263,6 +265,7 @@ def test_a_new_run_takes_nothing_from_an_old_one(root, tmp_path, capsys, monkeyp
     assert "last.ckpt to resume from; start without --resume" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("more", "named"), [(["--epochs", "3"], "epochs"), (["--limit", "5"], "pictures")])
 def test_a_run_resumes_as_it_was_begun(root, tmp_path, capsys, more, named):
     main(small(water.TRAINING), [*arguments(root, tmp_path), "--recipe", "base"])
@@ -271,6 +274,7 @@ def test_a_run_resumes_as_it_was_begun(root, tmp_path, capsys, more, named):
     assert f"begun with another value of {named}; give the options" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_early_is_not_trained_on(root, tmp_path):
     """As one that was killed between its last epoch and the end; it learns nothing, so it stops at once."""
     still = {**TINY, "norm": False, "dropout": 0.0}
