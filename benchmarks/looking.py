@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.measure import parser, row, table, times
 from benchmarks.pictures import generated, jpeg
-from page.given import Given
+from page.given import given
 from page.pictures import Look, draw, save
 from page.view import look
 
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.jpg"
         path.write_bytes(jpeg(generated(1080, 1920)))
-        view = look(Given(str(path), path.name), "pets")
+        view = look(given({"path": path}), "pets")
         sent = {}
 
         def show(name: str) -> None:

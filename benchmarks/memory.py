@@ -36,7 +36,7 @@ import sys, time
 from pathlib import Path
 import app
 from page import view
-from page.given import Given
+from page.given import given
 from page.models import warm
 from segmenter.tasks import TASKS
 
@@ -49,8 +49,7 @@ warm()
 count, *pictures = sys.argv[1:]
 print(resident())
 for number in range(int(count)):
-    picture = pictures[number % len(pictures)]
-    view.look(Given(picture, picture), list(TASKS)[number % 4])
+    view.look(given({"path": pictures[number % len(pictures)]}), list(TASKS)[number % 4])
 print(resident())
 """
 

@@ -21,7 +21,7 @@ from page.pictures import folder, save
 from page.view import View, look
 from segmenter import TASKS, ImageError, WeightsError
 from segmenter.draw import overlay
-from segmenter.export import FORMATS, mask_image, safe_stem
+from segmenter.export import FORMATS, mask_image
 from segmenter.geo import pixel_side
 from segmenter.measure import area
 from segmenter.scoring import Score, ScoreError, error_map, error_picture, read_true_mask
@@ -87,7 +87,7 @@ def segment(
         if pixel_size is None:
             pixel_size = pixel_side(source.path, known.length_unit)
         result = view.result()
-        stem = f"{view.stem}-{task}"
+        stem = f"{source.stem}-{task}"
         return (
             save(overlay(result), f"{stem}-overlay.{'jpg' if max(view.size) <= LONGEST_JPEG else 'png'}"),
             save(mask_image(result), f"{stem}-mask.png"),
@@ -156,7 +156,7 @@ def score(task: str, picture: GradioFile | None, true_mask: GradioFile | None) -
         true_ids = read_true_mask(truth.path, known, result.class_ids.shape, image.name)
         found = compare(result.class_ids, true_ids, known)
         drawn = error_picture(result.image, error_map(result.class_ids, true_ids))
-    return _report(found), save(drawn, f"{safe_stem(Path(image.name).stem)}-{task}-errors.png")
+    return _report(found), save(drawn, f"{image.stem}-{task}-errors.png")
 
 
 @logged("suggest")

@@ -23,7 +23,7 @@ from segmenter import TASKS, WeightsError
 REFRESH_SECONDS = 0.5  # the table grows at most this often: it is sent whole
 SHOWN = 100  # rows; the table in the zip has all
 
-BROKEN = "the batch ended with an error that is not yours; try again."
+BROKEN = "The batch ended with an error that is not yours; try again."
 INVITATION = words.stage(
     "The results line up here",
     f"Give many pictures or zips of them, up to {batch.MAX_PICTURES:,}.",
@@ -81,7 +81,7 @@ def _steps(task: str, found: Sequence[batch.Entry], job: Event) -> Iterator[Prog
                 shown = now
                 yield _running(len(rows), len(found), now - started, table(rows))
     except Exception as error:  # a full disk, or a bug: the log has it, and the tab takes the next batch
-        yield _idle(words.problem(words.complaint(error if isinstance(error, OSError) else ValueError(BROKEN))))
+        yield _idle(words.problem(words.complaint(error) if isinstance(error, OSError) else BROKEN))
         raise
     yield _done(rows, len(found), time.monotonic() - started, target)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import gradio as gr
 import numpy as np
@@ -12,7 +11,7 @@ from page.given import Given
 from page.pictures import MODES, Look, draw, folder
 from page.view import View
 from segmenter import Segmentation
-from segmenter.export import FORMATS, safe_stem, save, zip_all
+from segmenter.export import FORMATS, save, zip_all
 from segmenter.geo import GeoError, Georeference, read_georeference
 
 # What the buttons say, in their order. "all" is everything in one zip.
@@ -57,7 +56,7 @@ def write(
     formats = FORMATS if name == "all" else (name,)
     place = georeference(picture.path) if "geojson" in formats else None
     transform, crs = (None, None) if place is None else (place.transform, place.crs)
-    stem, target = safe_stem(Path(picture.name).stem), folder()
+    stem, target = picture.stem, folder()
     told = (pixel_size, transform, crs, picture.name, drawn)
     if name in ("all", "classes"):
         path = target / f"{stem}-{task.name}{'' if name == 'all' else '-classes'}.zip"

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from segmenter.export import safe_stem
+
 GradioFile = Mapping[str, Any]  # with its ``path``, and the ``orig_name`` that it had with the visitor
 
 
@@ -14,6 +16,11 @@ class Given(NamedTuple):
 
     path: str
     name: str
+
+    @property
+    def stem(self) -> str:
+        """What the names of files made of it begin with."""
+        return safe_stem(Path(self.name).stem)
 
 
 def given(file: GradioFile) -> Given:

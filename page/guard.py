@@ -127,10 +127,10 @@ class Guard:
             raise Refusal(403, NO_FILE)
         if scope["method"] != "POST":
             return receive
-        call = CALLS.match(path)
-        if (call or UPLOAD.match(path)) and not self._buckets.take(visitor(scope)):
+        call, asking = CALLS.match(path), visitor(scope)
+        if (call or UPLOAD.match(path)) and not self._buckets.take(asking):
             raise Refusal(429, TOO_OFTEN)
-        if call and sum(visitor(other) == visitor(scope) for other in self._waiting()) >= MOST_WAITING:
+        if call and sum(visitor(other) == asking for other in self._waiting()) >= MOST_WAITING:
             raise Refusal(429, TOO_MANY)
         limited = _limited(receive, Headers(scope=scope), MAX_UPLOAD if UPLOAD.match(path) else MAX_BODY)
         return await _checked_call(limited) if call else limited

@@ -107,8 +107,7 @@ def on_example(event: gr.EventData, *looks: Any) -> Page:
     """An example was clicked; the event carries its ``index``."""
     known = all_examples()
     example = known[int(event.index) % len(known)]
-    source = Given(example.path, Path(example.path).name)
-    page = _run(example.task, source, Look(*looks))._replace(task=example.task)
+    page = _run(example.task, given({"path": example.path}), Look(*looks))._replace(task=example.task)
     return page if page.view is None else page._replace(picture=_preview(page.view))
 
 
@@ -227,9 +226,9 @@ def _without(task: str, stage: str) -> Page:
 def _drawn(view: View, looks: Look) -> Drawn:
     compare = looks.mode == "Compare"
     layered = looks.mode in ("Overlay", "Compare")
-    name = f"{view.stem}-{view.shown.task.name}-{looks.mode.lower().replace(' ', '-')}"
+    name = f"{view.source.stem}-{view.shown.task.name}-{looks.mode.lower().replace(' ', '-')}"
     path = save(draw(view, looks), f"{name}.{'png' if looks.mode in ('Mask', 'One class') else 'jpg'}")
-    before = save(view.shown.image, f"{view.stem}.jpg") if compare else None
+    before = save(view.shown.image, f"{view.source.stem}.jpg") if compare else None
     return Drawn(
         point=gr.update(visible=not compare),
         drag=gr.update(visible=compare),
@@ -261,7 +260,7 @@ def _measured(view: View, pixel_size: float | None) -> Measured:
 
 def _preview(view: View) -> str:
     """A picture file for the input's place that every browser shows."""
-    return view.source.path if _is_shown(view.source) else save(view.shown.image, f"{view.stem}.jpg")
+    return view.source.path if _is_shown(view.source) else save(view.shown.image, f"{view.source.stem}.jpg")
 
 
 def _is_shown(source: Given) -> bool:

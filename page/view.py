@@ -16,7 +16,6 @@ from page.log import note
 from page.models import segmenter_for
 from segmenter import ClassStats, ImageError, Segmentation
 from segmenter.draw import shrink
-from segmenter.export import safe_stem
 from segmenter.image import pick_nearest, read_image
 from segmenter.measure import ObjectStats, objects
 
@@ -62,11 +61,6 @@ class View:
     seconds: float
     source: Given
     kept: Kept | None = field(default=None, repr=False)
-
-    @property
-    def stem(self) -> str:
-        """What the names of files made of this result begin with."""
-        return safe_stem(Path(self.source.name).stem)
 
     def result(self) -> Segmentation:
         """The result at the picture's own size."""

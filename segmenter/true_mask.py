@@ -132,10 +132,11 @@ def _read_coco(data: bytes, name: str, task: Task, shape: tuple[int, int], image
         of_class = [(class_of.get(entry["category_id"], entry["category_id"]), entry) for entry in there]
         found = [(class_id, entry) for class_id, entry in of_class if class_id is not None]
         _check_ids(name, [class_id for class_id, _ in found], task)
-        groups = [(class_id, list(group)) for class_id, group in groupby(found, key=lambda region: region[0])]
+        regions = [(class_id, _outlines(entry["segmentation"], shape)) for class_id, entry in found]
+        groups = [(class_id, [each for _, each in group]) for class_id, group in groupby(regions, lambda one: one[0])]
         _check_work(name, groups, shape)
         for class_id, group in groups:
-            parts = [part for _, entry in group for part in _run_lengths(entry["segmentation"], name, shape)]
+            parts = [part for each in group for part in _run_lengths(each, name, shape)]
             if parts:
                 class_ids[coco.decode(coco.merge(parts)) > 0] = class_id
     except ScoreError:
@@ -150,11 +151,8 @@ def _read_coco(data: bytes, name: str, task: Task, shape: tuple[int, int], image
 
 def _check_work(name: str, groups: Sequence[tuple[int, list[Any]]], shape: tuple[int, int]) -> None:
     """Refuse what pycocotools would walk along or fill for minutes, or until the memory ends."""
-    edges = 0.0
-    for _, group in groups:
-        for _, entry in group:
-            if not isinstance(entry["segmentation"], dict):
-                edges += sum(map(_length, _polygons(entry["segmentation"], shape)))
+    outlines = (each for _, group in groups for each in group if not isinstance(each, dict))
+    edges = sum(_length(polygon) for polygons in outlines for polygon in polygons)
     if edges > MAX_OUTLINE or len(groups) * shape[0] * shape[1] > MAX_FILLED:
         raise ScoreError(
             f"{name} has outlines of {edges:,.0f} pixels in {len(groups):,} turns between classes, more than can be "
@@ -189,24 +187,25 @@ def _classes_of(categories: Iterable[Mapping[str, Any]], task: Task) -> dict[int
     return found if any(class_id is not None for class_id in found.values()) else {}
 
 
-def _run_lengths(segmentation: Any, name: str, shape: tuple[int, int]) -> list[dict[str, Any]]:
-    """A COCO segmentation as compressed RLEs whose union it is; ValueError where it is none."""
+def _run_lengths(outlines: Any, name: str, shape: tuple[int, int]) -> list[dict[str, Any]]:
+    """What ``_outlines`` gives as compressed RLEs whose union it is; ValueError where it is no RLE."""
     from pycocotools import mask as coco
 
-    if isinstance(segmentation, dict):
-        height, width = segmentation["size"]
+    if isinstance(outlines, dict):
+        height, width = outlines["size"]
         _check_size(name, (height, width), shape)
-        counts = segmentation["counts"]
+        counts = outlines["counts"]
         counts = _uncompress(counts) if isinstance(counts, str) else counts
         if min(counts) < 0 or sum(counts) != shape[0] * shape[1]:  # pycocotools writes past its memory with such
             raise ValueError("the run lengths do not fill the picture")
         return [coco.frPyObjects({"size": list(shape), "counts": counts}, *shape)]
-    polygons = _polygons(segmentation, shape)
-    return coco.frPyObjects([polygon.tolist() for polygon in polygons], *shape) if polygons else []
+    return coco.frPyObjects([polygon.tolist() for polygon in outlines], *shape) if outlines else []
 
 
-def _polygons(segmentation: Any, shape: tuple[int, int]) -> list[np.ndarray]:
-    """The polygons (x, y, x, y, ...) of a segmentation; ValueError where they are none."""
+def _outlines(segmentation: Any, shape: tuple[int, int]) -> dict[str, Any] | list[np.ndarray]:
+    """A COCO segmentation: its RLE as it stands, or its polygons (x, y, x, y, ...); ValueError where they are none."""
+    if isinstance(segmentation, dict):
+        return segmentation
     polygons = [np.asarray(polygon, np.float64) for polygon in segmentation]
     far = 2 * max(shape)
     for polygon in polygons:

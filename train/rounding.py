@@ -52,26 +52,35 @@ def fit_rounding(network: nn.Module, config: Config, images: Sequence[Tensor]) -
     if exact is None or coarse is None:
         return None
     encoder = Encoder(network, config).eval()
+    limits, shifts = [], []
     with torch.inference_mode():
         features = [encoder(image[None])[1:] for image in images]
-
-        def seen(decoder: nn.Module, convolution: Convolution, what: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-            """The mean over the windows of what a convolution's input and output give."""
-            found: list[Tensor] = []
-            hook = convolution.register_forward_hook(lambda _, inputs, output: found.append(what(inputs[0], output)))
-            for each in features:
-                decoder(*each)
-            hook.remove()
-            return torch.stack(found).mean(0)
-
-        limits, shifts = [], []
-        for before, after in zip(exact.convolutions, coarse.convolutions, strict=True):
-            low, high = seen(exact, before, lambda x, _: torch.stack([x.min(), x.max()])).tolist()
-            limit = (round(min(low, 0.0), 4), round(max(high, 1e-3), 4))
-            after.round_to(limit, torch.zeros_like(after.bias))
-            means = [seen(*each, lambda _, y: y.mean((0, 2, 3))) for each in ((exact, before), (coarse, after))]
-            shift = (means[0] - means[1]).double()
-            shifts.append(tuple(round(value, 5) for value in shift.tolist()))
-            after.bias += torch.tensor(shifts[-1])
-            limits.append(limit)
+        known = measured(exact, exact.convolutions, features)
+        for (low, high, expected), convolution in zip(known, coarse.convolutions, strict=True):
+            limits.append((round(min(low, 0.0), 4), round(max(high, 1e-3), 4)))
+            convolution.round_to(limits[-1], torch.zeros_like(convolution.bias))
+            ((_, _, found),) = measured(coarse, [convolution], features)
+            shifts.append(tuple(round(value, 5) for value in (expected - found).double().tolist()))
+            convolution.bias += torch.tensor(shifts[-1])
     return Rounding(tuple(limits), tuple(shifts))
+
+
+def measured(
+    decoder: nn.Module, convolutions: Sequence[Convolution], features: Sequence[Sequence[Tensor]]
+) -> list[tuple[float, float, Tensor]]:
+    """What passes some of a decoder's convolutions, as means over the windows whose ``features`` it gets: the least
+    and the largest value of the input, and every channel's mean in the output (channels,)."""
+    seen: list[list[Tensor]] = [[] for _ in convolutions]
+
+    def watch(one: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+        return lambda _, inputs, output: one.append(
+            torch.cat([torch.stack(inputs[0].aminmax()), output.mean((0, 2, 3))])
+        )
+
+    hooks = [each.register_forward_hook(watch(one)) for each, one in zip(convolutions, seen, strict=True)]
+    for each in features:
+        decoder(*each)
+    for hook in hooks:
+        hook.remove()
+    means = [torch.stack(one).mean(0) for one in seen]
+    return [(float(mean[0]), float(mean[1]), mean[2:]) for mean in means]
