@@ -29,9 +29,9 @@ QUEUE = 100  # events that wait; who comes later is told that the page is busy
 M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3  # of malloc.h
 MAX_FILE_SIZE = "400mb"  # what segmenter.image reads at most; 50 megapixels of 16-bit RGB are 300 MB
 
-# One network at a time, in the order of asking: each uses all cores. A picture that comes while
-# another is read waits for it rather than being dropped.
-ENDPOINT: dict[str, Any] = {"concurrency_id": "network"}
+# Two pictures at once, in the order of asking: each uses all cores, and two take turns at their windows, so that a
+# large one keeps no small one waiting. A picture that comes while others are read waits rather than being dropped.
+ENDPOINT: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 2}
 NETWORK: dict[str, Any] = {**ENDPOINT, "trigger_mode": "always_last", "api_visibility": "private"}
 
 

@@ -97,6 +97,17 @@ def test_slow_visitors_keep_nobody_waiting(fresh: Served) -> None:
     assert other.call("segment", "pets", other.upload(PNG), [], None).outcome == "done"
 
 
+def test_a_large_picture_keeps_no_small_one_waiting(fresh: Served) -> None:
+    first, second = Visitor(fresh.url, "10.4.0.1"), Visitor(fresh.url, "10.4.0.2")
+    large = first.upload(encode(photo().resize((5000, 4000)), "PNG"))
+    small = second.upload(PNG)
+    event = first.begin("segment", "nuclei", large, [], None)
+    assert second.call("segment", "pets", small, [], None).outcome == "done"
+    assert '"task": "nuclei"' not in fresh.log.read_text()
+    with first.http.stream("GET", f"/gradio_api/call/segment/{event}") as reply:
+        assert "event: complete" in reply.iter_lines()
+
+
 def test_a_batch_that_nobody_waits_for_frees_its_work(fresh: Served) -> None:
     """The stream is closed after a moment: the batch ends early, and leaves no file."""
     visitor = Visitor(fresh.url)
