@@ -19,7 +19,7 @@ from page.models import segmenter_for
 from page.words import complaint, sentence
 from segmenter import ImageError, Segmentation
 from segmenter.draw import shrink
-from segmenter.export import TABLE_ENCODING, mask_image, overlay_image, safe_cell, safe_stem
+from segmenter.export import TABLE_ENCODING, mask_image, overlay_image, png_bytes, safe_cell, safe_stem
 from segmenter.image import MAX_BYTES as MAX_FILE_BYTES
 from segmenter.image import SUFFIXES
 from segmenter.measure import objects
@@ -195,11 +195,9 @@ def _unlike(stem: str, taken: set[str]) -> str:
 
 
 def _write(archive: zipfile.ZipFile, name: str, image: Image.Image) -> None:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=4)
     before, start = len(archive.filelist), archive.start_dir
     try:
-        archive.writestr(name, buffer.getvalue(), zipfile.ZIP_STORED)  # PNG is compressed
+        archive.writestr(name, png_bytes(image), zipfile.ZIP_STORED)  # PNG is compressed
     except OSError:  # a full disk; zipfile would list what is there by half
         del archive.filelist[before:]
         archive.start_dir = start

@@ -29,6 +29,7 @@ __all__ = [
     "mask_image",
     "objects_csv",
     "overlay_image",
+    "png_bytes",
     "safe_cell",
     "safe_stem",
     "save",
@@ -103,8 +104,8 @@ def cvat_zip(result: Segmentation, file_name: str) -> bytes:
         [
             ("labelmap.txt", "\n".join([*label_map, ""]).encode()),
             ("ImageSets/Segmentation/default.txt", f"{stem}\n".encode()),
-            (f"SegmentationClass/{stem}.png", _png(mask_image(result).convert("RGB"))),
-            (f"SegmentationObject/{stem}.png", _png(object_image)),
+            (f"SegmentationClass/{stem}.png", png_bytes(mask_image(result).convert("RGB"))),
+            (f"SegmentationObject/{stem}.png", png_bytes(object_image)),
         ]
     )
 
@@ -185,9 +186,9 @@ def _files(
     start = f"{safe_stem(stem)}-{result.task.name}"
     file_name = file_name or f"{safe_stem(stem)}.png"
     content: dict[str, Callable[[], bytes]] = {
-        "mask": lambda: _png(mask_image(result)),
-        "overlay": lambda: _png(overlay_image(result) if drawn is None else Image.fromarray(drawn)),
-        "cutout": lambda: _png(cutout_image(result)),
+        "mask": lambda: png_bytes(mask_image(result)),
+        "overlay": lambda: png_bytes(overlay_image(result) if drawn is None else Image.fromarray(drawn)),
+        "cutout": lambda: png_bytes(cutout_image(result)),
         "csv": lambda: stats_csv(result, pixel_size).encode(TABLE_ENCODING),
         "objects": lambda: objects_csv(result, pixel_size).encode(TABLE_ENCODING),
         "coco": lambda: json.dumps(to_coco(result, file_name)).encode(),
@@ -199,13 +200,14 @@ def _files(
         if name not in formats or (name == "objects" and not result.task.has_objects):
             continue
         if name == "classes":
-            files += [(f"{start}-{each}.png", _png(class_image(result, each))) for each in result.task.class_names]
+            files += [(f"{start}-{each}.png", png_bytes(class_image(result, each))) for each in result.task.class_names]
         else:
             files.append((f"{start}-{name}.{ENDINGS[name]}", content[name]()))
     return files
 
 
-def _png(image: Image.Image) -> bytes:
+def png_bytes(image: Image.Image) -> bytes:
+    """The file that a picture of any mode is as a PNG."""
     buffer = io.BytesIO()
     # Photographs take a third of the time at level 3, and a tenth more bytes.
     image.save(buffer, "PNG", compress_level=3 if image.mode in ("RGB", "RGBA") else 6)

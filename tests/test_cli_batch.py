@@ -237,6 +237,14 @@ def test_results_are_written_beside_each_other(run, pictures, monkeypatch):
 # ---------------------------------------------------------------- what fails
 
 
+@pytest.mark.parametrize(
+    ("count", "side", "enough"), [(2, 9000, False), (3, 9000, True), (3, 100, False), (16, 100, False), (17, 100, True)]
+)
+def test_few_large_results_wait_or_many_small_ones(monkeypatch, count, side, enough):
+    monkeypatch.setattr(module, "usable_cpus", lambda: 2)
+    assert module._are_enough([np.broadcast_to(np.uint8(0), (side, side, 3))] * count) is enough
+
+
 def test_broken_pictures_fail_alone(run, pictures, tmp_path, noise, segmenter_for):
     png = io.BytesIO()
     Image.fromarray(noise(24, 25)).save(png, "PNG")

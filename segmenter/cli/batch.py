@@ -25,6 +25,10 @@ from segmenter.result import Segmentation
 from segmenter.tasks import TASKS
 from segmenter.threads import usable_cpus
 
+# Results that are written while others are read: as many as there are processors, and so many more while all of them
+# are small, since one large picture takes as long to compress as many small ones to read.
+MOST_SAVING, MOST_SAVING_PIXELS = 16, 20_000_000
+
 # What one picture may meet while the next one need not: a file that is none, no room, a device that gives up.
 TROUBLE = (MemoryError, OSError, RuntimeError, ValueError)
 
@@ -112,7 +116,7 @@ class Batch:
             saving: deque[tuple[_Read, Future[Entry]]] = deque()
             for read, result in self._results(segmenter):
                 saving.append((read, pool.submit(self._save, read, result)))
-                if len(saving) > usable_cpus():
+                while _are_enough([read.image for read, _ in saving]):
                     yield from self._finish(*saving.popleft())
             while saving:
                 yield from self._finish(*saving.popleft())
@@ -215,6 +219,12 @@ class Batch:
     def _told(self, status: Literal["done", "skipped"], job: Job, entry: Entry) -> Outcome:
         files = [str(path) for path in self.record.paths(entry, self.wanted.formats)]
         return Outcome(str(job.picture.path), status, None, entry.stats, entry.objects, entry.notice, files)
+
+
+def _are_enough(images: Sequence[np.ndarray]) -> bool:
+    """Whether of the results that are being written one must be done before the next."""
+    pixels = sum(image.shape[0] * image.shape[1] for image in images)
+    return len(images) > usable_cpus() and (len(images) > MOST_SAVING or pixels > MOST_SAVING_PIXELS)
 
 
 def _reason(error: Exception) -> str:

@@ -58,7 +58,7 @@ class Job:
 class Record:
     """The record of the folder ``out``; where it holds several lines for a task and a source the last one counts.
 
-    Every line is written at once after the results it tells of, so that a killed run loses the picture in work
+    Every line is written at once after the results it tells of, so that a killed run loses the pictures in work
     at most; a half line does no harm. OSError where the folder cannot be made or takes no files.
     """
 
