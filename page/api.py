@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.context import LocalContext
 from gradio.data_classes import FileData, GradioRootModel
 from gradio.processing_utils import save_base64_to_cache
 
 from page import batch, downloads, words
+from page.desk import is_abandoned
 from page.given import Given, GradioFile, given, uploads
 from page.log import logged, note
 from page.models import segmenter_for, suggest_for
@@ -83,7 +83,7 @@ def segment(
             area(0, pixel_size, known)
     with refusals():
         source = _given(picture, "picture")
-        view = look(source, task)
+        view = look(source, task, is_abandoned)
         if pixel_size is None:
             pixel_size = pixel_side(source.path, known.length_unit)
         result = view.result()
@@ -151,7 +151,7 @@ def score(task: str, picture: GradioFile | None, true_mask: GradioFile | None) -
     known = _task(task)
     image, truth = _given(picture, "picture"), _given(true_mask, "true mask")
     with refusals():
-        result = segmenter_for(task).predict(image.path)
+        result = segmenter_for(task).predict(image.path, is_abandoned)
         note(task=task, size=result.class_ids.shape)
         true_ids = read_true_mask(truth.path, known, result.class_ids.shape, image.name)
         found = compare(result.class_ids, true_ids, known)
@@ -204,13 +204,6 @@ def add_endpoints(settings: Mapping[str, Any]) -> None:
     for function, inputs, outputs in endpoints:
         lane = batch.LANE if function is segment_batch else settings
         gr.on([], function, inputs, outputs, preprocess=False, api_name=function.__name__, **lane)
-
-
-def is_abandoned() -> bool:
-    """Whether whoever asked for the event under way has gone; outside of an event nobody can."""
-    blocks, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
-    event = blocks._queue.event_ids_to_events.get(event_id) if blocks and event_id else None
-    return event is not None and not event.alive
 
 
 def _task(name: str) -> Task:

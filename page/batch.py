@@ -17,7 +17,7 @@ from PIL import Image
 from page import workspace
 from page.models import segmenter_for
 from page.words import complaint, sentence
-from segmenter import ImageError, Segmentation
+from segmenter import ImageError, Segmentation, Stopped
 from segmenter.draw import shrink
 from segmenter.export import TABLE_ENCODING, mask_image, overlay_image, png_bytes, safe_cell, safe_stem
 from segmenter.image import MAX_BYTES as MAX_FILE_BYTES
@@ -147,7 +147,7 @@ def run(pictures: Sequence[Entry], task: Task, target: Path, cancelled: Callable
     """Segment pictures one by one into the zip ``target``; yields a row for each as soon as it is done.
 
     The zip holds a mask and an overlay per picture, by unlike names, and the table ``stats.csv``. It is there, and
-    whole, when the iterator ends, whether all pictures were read or ``cancelled`` came true between two of them.
+    whole, when the iterator ends, whether all pictures were read or ``cancelled`` came true before.
     Uploads that wait for their turn are not deleted meanwhile, however long it takes.
     """
     rows: list[Row] = []
@@ -162,7 +162,10 @@ def run(pictures: Sequence[Entry], task: Task, target: Path, cancelled: Callable
                 if time.monotonic() - kept > workspace.KEEP_SECONDS / 4:
                     workspace.keep({picture.path for picture in pictures})
                     kept = time.monotonic()
-                rows.append(_segment(entry, task, archive, stems))
+                try:
+                    rows.append(_segment(entry, task, archive, stems, cancelled))
+                except Stopped:
+                    break
                 yield rows[-1]
             _end_here(archive)
             archive.writestr("stats.csv", table(rows, task).encode(TABLE_ENCODING))
@@ -171,10 +174,10 @@ def run(pictures: Sequence[Entry], task: Task, target: Path, cancelled: Callable
         part.unlink(missing_ok=True)
 
 
-def _segment(entry: Entry, task: Task, archive: zipfile.ZipFile, stems: set[str]) -> Row:
-    """Write the results of one picture; what cannot be is told in its row."""
+def _segment(entry: Entry, task: Task, archive: zipfile.ZipFile, stems: set[str], cancelled: Callable[[], bool]) -> Row:
+    """Write the results of one picture; what cannot be is told in its row. Stopped where it is cancelled meanwhile."""
     try:
-        result = segmenter_for(task.name).predict(entry.read())
+        result = segmenter_for(task.name).predict(entry.read(), cancelled)
         stem = _unlike(safe_stem(PurePosixPath(entry.name).stem), stems)
         mask, overlay = (f"{stem}-{task.name}-{kind}.png" for kind in ("mask", "overlay"))
         _write(archive, mask, mask_image(result))

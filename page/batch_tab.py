@@ -32,6 +32,13 @@ INVITATION = words.stage(
 )
 
 
+def said(text: str) -> str:
+    return f'<p class="summary" role="status">{text}</p>'
+
+
+WAITING = said("Waiting for its turn…")
+
+
 class Progress(NamedTuple):
     """An update for every component of a batch under way."""
 
@@ -43,16 +50,23 @@ class Progress(NamedTuple):
     file: Any
 
 
-def new_job() -> Event:
-    """What the Cancel button sets and the batch looks at between two pictures."""
-    return Event()
+def on_ask() -> tuple[Event, str, Any, Any]:
+    """A batch waits for its turn: what the Cancel button sets and the batch looks at, and what is seen meanwhile."""
+    return Event(), WAITING, gr.update(interactive=False), gr.update(visible=True)
 
 
 def on_cancel(job: Event | None) -> str:
-    """Stop after the picture under way; what is done stays."""
-    if job is not None:
-        job.set()
-    return '<p class="summary" role="status">Stopping after this picture…</p>'
+    """Stop in the picture under way; what is done stays."""
+    if job is None:
+        return said("There is no batch any more; start it again.")
+    job.set()
+    return said("Stopping…")
+
+
+def on_failure(shown: str) -> Progress:
+    """A batch ended with an error; one that still waits, by what is ``shown``, did not begin, as the page is busy. That
+    Gradio tells."""
+    return _idle(INVITATION) if shown == WAITING else Progress(*[gr.skip()] * len(Progress._fields))
 
 
 def on_start(task: str, files: Sequence[GradioFile] | None, job: Event) -> Iterator[Progress]:
@@ -109,7 +123,7 @@ def _done(rows: Sequence[tuple[batch.Row, str]], total: int, seconds: float, tar
     text += "; the rest was cancelled" if len(rows) < total else ""
     return Progress(
         stage=gr.update(visible=False),
-        bar=f'<p class="summary" role="status">{text}.</p>',
+        bar=said(f"{text}."),
         table=table(rows),
         start=gr.update(interactive=True),
         cancel=gr.update(visible=False),
@@ -120,10 +134,8 @@ def _done(rows: Sequence[tuple[batch.Row, str]], total: int, seconds: float, tar
 def bar(done: int, total: int, seconds: float) -> str:
     """How many of how many, the time left as far as it can be told, and a bar."""
     left = f", about {duration(seconds / done * (total - done))} left" if done else ""
-    return (
-        f'<p class="summary" role="status">{done:,} of {total:,}{left}</p>'
-        f'<progress max="{total}" value="{done}" aria-label="Pictures done"></progress>'
-    )
+    line = f'<progress max="{total}" value="{done}" aria-label="Pictures done"></progress>'
+    return said(f"{done:,} of {total:,}{left}") + line
 
 
 def duration(seconds: float) -> str:
@@ -166,12 +178,8 @@ def build() -> None:
             progress = gr.HTML(elem_id="batch-bar", apply_default_css=False)
             rows = gr.HTML(elem_id="batch-rows", apply_default_css=False)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    start.click(new_job, None, job, **quiet).then(
-        on_start,
-        [task, files, job],
-        list(Progress(stage, progress, rows, start, cancel, file)),
-        preprocess=False,
-        **batch.LANE,
-        **quiet,
-    )
+    shown = list(Progress(stage, progress, rows, start, cancel, file))
+    asked = start.click(on_ask, None, [job, progress, start, cancel], queue=False, **quiet)
+    begun = asked.then(on_start, [task, files, job], shown, preprocess=False, **batch.LANE, **quiet)
+    begun.failure(on_failure, progress, shown, queue=False, **quiet)
     cancel.click(on_cancel, job, progress, queue=False, **quiet)

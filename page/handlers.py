@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from page import charts, downloads, words
+from page.desk import Desk
 from page.extra import EXTRAS, all_examples, fetch
-from page.given import Given, given
+from page.given import Given, GradioFile, given
 from page.log import logged, note
 from page.models import suggest_for
 from page.pictures import STYLES, Look, draw, lowest, save
 from page.view import View, look, point
-from segmenter import TASKS, ImageError, WeightsError
+from segmenter import TASKS, ImageError, Stopped, WeightsError
 from segmenter.geo import is_geotiff, pixel_side
 from segmenter.measure import area
 
@@ -28,14 +28,13 @@ LOST = "This result is no longer held; choose the picture again."
 class Page(NamedTuple):
     """An update for every component that a prediction touches; the tab fills the same record with its components.
 
-    ``source`` is the picture (Given), ``view`` its result (View); both are None where there is none.
+    ``view`` is the result (View), None where there is none.
     """
 
     task: Any
     about: Any
     advice: Any
     picture: Any
-    source: Any
     view: Any
     stage: Any
     result: Any
@@ -53,6 +52,9 @@ class Page(NamedTuple):
     histogram: Any
     objects: Any
     objects_button: Any
+
+
+UNCHANGED = Page(*[gr.skip()] * len(Page._fields))  # what a run says that a later one has superseded
 
 
 class Drawn(NamedTuple):
@@ -78,37 +80,39 @@ class Measured(NamedTuple):
     objects: Any
 
 
-def on_upload(picture: Mapping[str, Any] | None, task: str, *looks: Any) -> Page:
+def on_upload(picture: GradioFile | None, task: str, desk: Desk, *looks: Any) -> Page:
     """A picture came by file, drop, paste or camera: ``picture`` is Gradio's record of it, with its ``path``."""
     if picture is None:
-        return _without(task, words.INVITATION)
-    return _run(task, given(picture), Look(*looks))
+        return on_clear(task, desk)
+    return _run(task, given(picture), desk, Look(*looks))
 
 
-def on_file(file: Mapping[str, Any] | None, task: str, *looks: Any) -> Page:
+def on_file(file: GradioFile | None, task: str, desk: Desk, *looks: Any) -> Page:
     """A picture came by the file button: unlike a dropped one it is not in its place yet."""
-    page = on_upload(file, task, *looks)
-    return page if page.view is None else page._replace(picture=_preview(page.view))
+    return _with_picture(on_upload(file, task, desk, *looks))
 
 
-def on_clear(task: str) -> Page:
+def on_clear(task: str, desk: Desk) -> Page:
     """The picture was taken away."""
+    desk.begin(None)
     return _without(task, words.INVITATION)
 
 
-def on_task(task: str, source: Given | None, *looks: Any) -> Page:
-    """Another model was chosen: it reads the picture that is there."""
+def on_task(task: str, shown: GradioFile | None, desk: Desk, *looks: Any) -> Page:
+    """Another model was chosen: it reads the picture that is there, ``shown`` in its place."""
+    source = desk.picture(shown)
     if source is None:
-        return _without(task, words.INVITATION)
-    return _run(task, source, Look(*looks))._replace(picture=gr.skip())
+        desk.begin(None)
+        return _without(task, words.problem(LOST) if shown else words.INVITATION)
+    return _run(task, source, desk, Look(*looks))._replace(picture=gr.skip())
 
 
-def on_example(event: gr.EventData, *looks: Any) -> Page:
+def on_example(event: gr.EventData, desk: Desk, *looks: Any) -> Page:
     """An example was clicked; the event carries its ``index``."""
     known = all_examples()
     example = known[int(event.index) % len(known)]
-    page = _run(example.task, given({"path": example.path}), Look(*looks))._replace(task=example.task)
-    return page if page.view is None else page._replace(picture=_preview(page.view))
+    page = _with_picture(_run(example.task, given({"path": example.path}), desk, Look(*looks)))
+    return page if page is UNCHANGED else page._replace(task=example.task)
 
 
 def on_more() -> tuple[str, Any]:
@@ -120,8 +124,9 @@ def on_more() -> tuple[str, Any]:
 
 
 @logged("suggest")
-def on_suggest(source: Given | None, task: str) -> str:
+def on_suggest(task: str, shown: GradioFile | None, desk: Desk) -> str:
     """The task that fits the picture, as HTML."""
+    source = desk.picture(shown)
     if source is None:
         return '<p class="hint" role="status">Give a picture first; then the model that fits it can be named.</p>'
     try:
@@ -130,10 +135,10 @@ def on_suggest(source: Given | None, task: str) -> str:
         raise gr.Error(words.complaint(error), print_exception=False) from error
 
 
-def on_take(event: gr.EventData, source: Given | None, *looks: Any) -> Page:
+def on_take(event: gr.EventData, shown: GradioFile | None, desk: Desk, *looks: Any) -> Page:
     """The suggested task is taken over; the event carries its name as ``task``."""
     task = event.task if event.task in TASKS else next(iter(TASKS))
-    return on_task(task, source, *looks)._replace(task=task)
+    return on_task(task, shown, desk, *looks)._replace(task=task)
 
 
 @logged("look")
@@ -150,9 +155,12 @@ def on_point(event: gr.SelectData, view: View | None, pixel_size: float | None) 
 
 
 @logged("measure")
-def on_pixel_size(view: View | None, pixel_size: float | None) -> Measured:
-    """Another size of a pixel was given: areas follow."""
-    return Measured(*[gr.skip()] * len(Measured._fields)) if view is None else _measured(view, pixel_size)
+def on_pixel_size(view: View | None, pixel_size: float | None, desk: Desk) -> Measured:
+    """Another size of a pixel was given: areas follow, and the next pictures are taken to have it too."""
+    if view is None:
+        return Measured(*[gr.skip()] * len(Measured._fields))
+    desk.pixel_sizes[view.shown.task.length_unit] = pixel_size
+    return _measured(view, pixel_size)
 
 
 @logged("download")
@@ -171,20 +179,30 @@ def _held(view: View | None) -> View:
 
 
 @logged("predict")
-def _run(task: str, source: Given, looks: Look) -> Page:
+def _run(task: str, source: Given, desk: Desk, looks: Look) -> Page:
     """Predict one picture; a bad one becomes a sentence in the place of the result."""
+    is_superseded = desk.begin(source)
     try:
-        view = look(source, task)
-    except ImageError as error:
+        view = look(source, task, is_superseded)
+    except Stopped:
+        note(outcome="cancelled")
+        return UNCHANGED
+    except (ImageError, WeightsError, MemoryError) as error:
         note(outcome="refused")
-        return _without(task, words.problem(words.complaint(error)))
-    except (WeightsError, MemoryError) as error:
-        note(outcome="refused")
-        return _without(task, words.problem(words.complaint(error)))._replace(picture=gr.skip(), source=source)
+        if is_superseded():
+            return UNCHANGED
+        page = _without(task, words.problem(words.complaint(error)))
+        if isinstance(error, ImageError):
+            desk.begin(None)
+            return page
+        return page._replace(picture=gr.skip())
+    if is_superseded():
+        note(outcome="cancelled")
+        return UNCHANGED
     names = TASKS[task].class_names[1:]
     drawn = _drawn(view, looks._replace(classes=names, one=names[0]))
     unit = TASKS[task].length_unit
-    size = pixel_side(source.path, unit) if is_geotiff(source.path) else PIXEL_SIZES.get(unit)
+    size = pixel_side(source.path, unit) if is_geotiff(source.path) else {**PIXEL_SIZES, **desk.pixel_sizes}.get(unit)
     measured = _measured(view, size)
     counted = bool(view.objects)
     return Page(
@@ -192,7 +210,6 @@ def _run(task: str, source: Given, looks: Look) -> Page:
         about=words.about(task),
         advice="",
         picture=gr.skip() if _is_shown(source) else _preview(view),
-        source=source,
         view=view,
         stage=gr.update(visible=False),
         result=drawn.result,
@@ -217,7 +234,7 @@ def _without(task: str, stage: str) -> Page:
     """The page without a result: ``stage`` is the HTML in its place."""
     empty = dict.fromkeys(Page._fields, gr.skip())
     gone = gr.update(visible=False)
-    empty.update(about=words.about(task), advice="", picture=None, source=None, view=None, summary="", table="")
+    empty.update(about=words.about(task), advice="", picture=None, view=None, summary="", table="")
     empty.update(stage=gr.update(value=stage, visible=True), details=gone, per_object=gone)
     empty.update(result=gr.update(value=None, visible=False), slider=gr.update(value=None, visible=False))
     return Page(**empty)
@@ -256,6 +273,11 @@ def _measured(view: View, pixel_size: float | None) -> Measured:
         histogram=charts.histogram([found.area * factor for found in view.objects or ()], unit),
         objects=words.objects_table(view.objects or (), pixel_size if sized else None, task),
     )
+
+
+def _with_picture(page: Page) -> Page:
+    """A page whose picture is to be put into its place."""
+    return page._replace(picture=_preview(page.view)) if isinstance(page.view, View) else page
 
 
 def _preview(view: View) -> str:

@@ -15,6 +15,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
+from segmenter import Stopped
+
 LOG = logging.getLogger("segmenter.page")
 FAULT = "Something went wrong on the server; try again, and tell its operator the request {} if it stays."
 
@@ -82,7 +84,7 @@ def request(action: str) -> Iterator[dict[str, Any]]:
     except gr.Error:
         facts["outcome"] = "refused"
         raise
-    except GeneratorExit:  # whoever waited for more is gone
+    except (GeneratorExit, Stopped):  # whoever waited for more is gone
         facts["outcome"] = "cancelled"
         raise
     except Exception as error:

@@ -125,7 +125,8 @@ def limits_of(task: str) -> list[str]:
     path = WEIGHTS / task / "README.md"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     part = re.search(r"^## Limits\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    return re.findall(r"^- (.+)$", part[1], re.MULTILINE) if part else []
+    points = re.findall(r"^- (.+(?:\n  .+)*)", part[1], re.MULTILINE) if part else []
+    return [" ".join(point.split()) for point in points]
 
 
 def curves(task: str) -> str:

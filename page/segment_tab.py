@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from page import downloads, handlers, words
+from page.desk import Desk
 from page.examples import examples
 from page.pictures import MODES, STYLES
 from segmenter import TASKS
@@ -41,7 +42,7 @@ DOWNLOAD = """
 
 def build(network: dict[str, Any]) -> None:
     """Lay the tab out; ``network`` are the settings of every event that runs one."""
-    source = gr.State(None, time_to_live=SESSION_SECONDS)
+    desk = gr.State(Desk())
     view = gr.State(None, time_to_live=SESSION_SECONDS)
     with gr.Row(elem_id="bench"):
         with gr.Column(scale=2, min_width=300, elem_id="given"):
@@ -119,7 +120,6 @@ def build(network: dict[str, Any]) -> None:
         about=about,
         advice=advice,
         picture=picture,
-        source=source,
         view=view,
         stage=stage,
         result=result,
@@ -141,14 +141,17 @@ def build(network: dict[str, Any]) -> None:
     looks = [mode, style, opacity, classes, one]
     runs = {"outputs": list(page), "show_progress_on": [stage, result, slider], **network}
     # Without preprocessing Gradio opens no picture itself: segmenter.image judges every file.
-    picture.input(handlers.on_upload, [picture, task, *looks], preprocess=False, **runs)
-    file.upload(handlers.on_file, [file, task, *looks], preprocess=False, **runs)
-    picture.clear(handlers.on_clear, task, **runs)
+    raw = {**runs, "preprocess": False}
+    picture.input(handlers.on_upload, [picture, task, desk, *looks], **raw)
+    file.upload(handlers.on_file, [file, task, desk, *looks], **raw)
+    picture.clear(handlers.on_clear, [task, desk], **runs)
     task.input(words.about, task, about, queue=False, show_progress="hidden", api_visibility="private")
-    task.input(handlers.on_task, [task, source, *looks], **runs)
-    gallery.click(handlers.on_example, looks, **runs)
-    advice.click(handlers.on_take, [source, *looks], **runs)
-    suggest.click(handlers.on_suggest, [source, task], advice, **network)
+    task.input(handlers.on_task, [task, picture, desk, *looks], **raw)
+    gallery.click(handlers.on_example, [desk, *looks], **runs)
+    advice.click(handlers.on_take, [picture, desk, *looks], **raw)
+    suggest.click(
+        handlers.on_suggest, [task, picture, desk], advice, preprocess=False, show_progress_on=about, **network
+    )
     more.click(handlers.on_more, None, [gallery, more], api_visibility="private")
     quick = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
     gr.on(
@@ -161,7 +164,7 @@ def build(network: dict[str, Any]) -> None:
     result.select(handlers.on_point, [view, pixel_size], point, **quick)
     pixel_size.input(
         handlers.on_pixel_size,
-        [view, pixel_size],
+        [view, pixel_size, desk],
         list(handlers.Measured(summary, table, histogram, objects)),
         **quick,
     )

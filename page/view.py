@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -67,12 +67,13 @@ class View:
         return self.shown if self.kept is None else self.kept.restore(self.shown, self.source.path)
 
 
-def look(source: Given, task: str) -> View:
-    """Run a task's model on a picture file. Raises ImageError, WeightsError, or ValueError for an unknown task."""
+def look(source: Given, task: str, stop: Callable[[], bool] | None = None) -> View:
+    """Run a task's model on a picture file. Raises ImageError, WeightsError, ValueError for an unknown task, or Stopped
+    as ``Segmenter.predict`` does."""
     segmenter = segmenter_for(task)
     note(task=task)
     started = time.perf_counter()
-    result = segmenter.predict(source.path)
+    result = segmenter.predict(source.path, stop)
     seconds = time.perf_counter() - started
     note(size=result.class_ids.shape)
     shown = shrink(result, DISPLAY_SIDE)

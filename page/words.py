@@ -84,10 +84,8 @@ def sentence(
         size = extent(middle, pixel_size, task) or f"{middle:,.0f} px"
         return f"1 nucleus of {size}." if len(objects) == 1 else f"{len(objects):,} nuclei, median area {size}."
     size = extent(main.pixels, pixel_size, task)
-    return (
-        f"{subject} {percent(main.fraction)} of the picture{f', {size}' if size else ''}; "
-        f"confidence {main.confidence:.2f}."
-    )
+    area = f", {size} at {pixel_size:g} {task.length_unit} a pixel" if size else ""
+    return f"{subject} {percent(main.fraction)} of the picture{area}; confidence {main.confidence:.2f}."
 
 
 def sentence_of(view: View, pixel_size: float | None = None) -> str:

@@ -7,8 +7,8 @@
 
 from segmenter.config import WeightsError
 from segmenter.image import ImageError
-from segmenter.predict import Segmenter
+from segmenter.predict import Segmenter, Stopped
 from segmenter.result import ClassStats, Segmentation
 from segmenter.tasks import TASKS
 
-__all__ = ["TASKS", "ClassStats", "ImageError", "Segmentation", "Segmenter", "WeightsError"]
+__all__ = ["TASKS", "ClassStats", "ImageError", "Segmentation", "Segmenter", "Stopped", "WeightsError"]

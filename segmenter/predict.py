@@ -28,6 +28,10 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
+class Stopped(Exception):
+    """A prediction was given up, as it was asked to be."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Prepared:
     """A picture, what the network sees of it (H, W, 3), its input (h, w, 3) made of that, None if it takes several
@@ -82,12 +86,14 @@ class Segmenter:
         ready, config = load_engine(WEIGHTS / found.name if weights is None else weights, device, engine)
         return cls(found, ready, config, max_pixels, flips)
 
-    def predict(self, image: ImageSource) -> Segmentation:
+    def predict(self, image: ImageSource, stop: Callable[[], bool] | None = None) -> Segmentation:
         """Segment one picture: a path, bytes, a PIL image or an (H, W, 3) uint8 array of any size.
 
-        The result has the picture's own size. Raises ImageError for what is not such a picture.
+        The result has the picture's own size. ``stop`` is asked before every row of a large picture's tiles whether
+        the result is not wanted any more. Raises ImageError for what is not such a picture, Stopped where ``stop``
+        says so.
         """
-        return self._finish([self._prepare(read_image(image, self.max_pixels))])[0]
+        return self._finish([self._prepare(read_image(image, self.max_pixels))], stop)[0]
 
     def predict_many(self, images: Iterable[ImageSource]) -> Iterator[Segmentation]:
         """Segment pictures in order; while the network reads one, others are decoded and finished beside it.
@@ -154,14 +160,14 @@ class Segmenter:
             values /= 1 + len(self._flips)
         return found
 
-    def _finish(self, waiting: list[_Prepared]) -> list[Segmentation]:
+    def _finish(self, waiting: list[_Prepared], stop: Callable[[], bool] | None = None) -> list[Segmentation]:
         """Run the network on prepared pictures, those that fit into one window at once."""
         windows = [prepared.window for prepared in waiting if prepared.window is not None]
         of_windows = iter(self._values(windows))
         results = []
         for prepared in waiting:
             if prepared.window is None:
-                results.append(self._tiles(prepared))
+                results.append(self._tiles(prepared, stop))
                 continue
             values, description = next(of_windows)
             known = values[:, : prepared.inside[0], : prepared.inside[1]]
@@ -170,10 +176,12 @@ class Segmenter:
             results.append(self._collect(prepared.image, parts, [description]))
         return results
 
-    def _tiles(self, prepared: _Prepared) -> Segmentation:
+    def _tiles(self, prepared: _Prepared, stop: Callable[[], bool] | None) -> Segmentation:
         descriptions: list[np.ndarray] = []
 
         def run(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+            if stop is not None and stop():
+                raise Stopped("the prediction was given up because nobody waits for it.")
             found = self._values(windows)
             descriptions.extend(description for _, description in found)
             return [values for values, _ in found]

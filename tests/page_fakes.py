@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from page import api, batch, handlers, models, models_tab, view
+from page.desk import Desk
 from segmenter import TASKS, Segmentation
 from segmenter.image import read_image
 
@@ -23,7 +24,7 @@ class FakeSegmenter:
     def __init__(self, task: str) -> None:
         self.task, self.calls = TASKS[task], 0
 
-    def predict(self, source: Any) -> Segmentation:
+    def predict(self, source: Any, stop: Any = None) -> Segmentation:
         self.calls += 1
         image = read_image(source)
         class_ids = np.zeros(image.shape[:2], np.uint8)
@@ -53,7 +54,7 @@ def picture(tmp_path: Path) -> Path:
 @pytest.fixture
 def page(fakes: dict[str, FakeSegmenter], picture: Path) -> Callable[..., handlers.Page]:
     """The page after the grey picture came, for a task."""
-    return lambda task="cars", *looks: handlers.on_upload(given(picture), task, *(looks or LOOKS))
+    return lambda task="cars", *looks: handlers.on_upload(given(picture), task, Desk(), *(looks or LOOKS))
 
 
 LOOKS = ("Overlay", "Fill", 50, ["car"], "car")

@@ -184,7 +184,7 @@ def test_files_in_use_begin_a_new_life(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_fails_is_a_row(fakes: Fakes, tmp_path: Path, picture: Path) -> None:
-    def fail(source: object) -> None:
+    def fail(source: object, stop: object) -> None:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
 
     fakes["cars"].predict = fail  # type: ignore[method-assign]
@@ -229,10 +229,21 @@ def test_the_tab_is_ready_again_after_an_error(fakes: Fakes, picture: Path, monk
 
 
 def test_a_cancelled_tab_says_so(fakes: Fakes, picture: Path) -> None:
-    job = batch_tab.new_job()
-    batch_tab.on_cancel(job)
+    job, waiting, start, cancel = batch_tab.on_ask()
+    assert "Waiting for its turn" in waiting and not start["interactive"] and cancel["visible"]
+    assert "Stopping" in batch_tab.on_cancel(job)
     *_, last = batch_tab.on_start("cars", [given(picture)], job)
     assert "0 of 1 pictures segmented" in last.bar and "the rest was cancelled" in last.bar and last.file["visible"]
+
+
+def test_a_batch_that_is_gone_cannot_be_cancelled() -> None:
+    assert "no batch" in batch_tab.on_cancel(None)
+
+
+def test_a_batch_that_was_not_taken_leaves_the_tab_ready() -> None:
+    refused = batch_tab.on_failure(batch_tab.WAITING)
+    assert refused.start["interactive"] and not refused.cancel["visible"] and refused.bar == ""
+    assert batch_tab.on_failure("<p>3 of 5</p>").stage == gr.skip()
 
 
 def test_an_empty_tab_says_what_to_do(fakes: Fakes) -> None:

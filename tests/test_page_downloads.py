@@ -17,6 +17,7 @@ from page_fakes import LOOKS, FakeSegmenter, given
 from PIL import Image
 
 from page import downloads, handlers, view
+from page.desk import Desk
 from page.given import Given
 from segmenter import TASKS
 
@@ -34,10 +35,10 @@ def test_every_download_is_named_after_the_upload(page: Open) -> None:
         "overlay": "grey-nuclei-overlay.png",
         "cutout": "grey-nuclei-cutout.png",
         "classes": "grey-nuclei-classes.zip",
-        "csv": "grey-nuclei-csv.csv",
+        "csv": "grey-nuclei.csv",
         "objects": "grey-nuclei-objects.csv",
         "coco": "grey-nuclei-coco.json",
-        "geojson": "grey-nuclei-geojson.geojson",
+        "geojson": "grey-nuclei.geojson",
         "cvat": "grey-nuclei-cvat.zip",
     }
 
@@ -75,7 +76,7 @@ def test_the_overlay_is_as_it_is_looked_at(page: Open, name: str) -> None:
 
 def test_files_keep_the_name_that_the_visitor_gave(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
     """Gradio drops some characters in the path."""
-    held = handlers.on_upload({"path": str(picture), "orig_name": "my {cat} $1.jpg"}, "cars", *LOOKS).view
+    held = handlers.on_upload({"path": str(picture), "orig_name": "my {cat} $1.jpg"}, "cars", Desk(), *LOOKS).view
     path = Path(handlers.on_download("coco", held, None, *LOOKS))
     assert path.name == "my {cat} $1-cars-coco.json"
     assert json.loads(path.read_text())["images"][0]["file_name"] == "my {cat} $1.jpg"
@@ -98,7 +99,7 @@ def test_a_geotiff_gives_map_coordinates(fakes: dict[str, FakeSegmenter], tmp_pa
     profile = {"driver": "GTiff", "height": 40, "width": 60, "count": 3, "dtype": "uint8", "crs": "EPSG:32633"}
     with rasterio.open(path, "w", transform=place, **profile) as dataset:
         dataset.write(np.full((3, 40, 60), 100, np.uint8))
-    held = handlers.on_upload(given(path), "water", *LOOKS).view
+    held = handlers.on_upload(given(path), "water", Desk(), *LOOKS).view
     collection = json.loads(Path(handlers.on_download("geojson", held, 10.0, *LOOKS)).read_text())
     corners = {tuple(point) for point in collection["features"][0]["geometry"]["coordinates"][0]}
     assert corners == {(500_000, 4_000_000), (500_600, 4_000_000), (500_600, 3_999_900), (500_000, 3_999_900)}

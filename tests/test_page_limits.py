@@ -25,6 +25,7 @@ from starlette.responses import PlainTextResponse
 
 import app
 from page import api, batch_tab, guard, handlers, health, log, view, workspace
+from page.desk import Desk
 from segmenter import TASKS
 
 pytest_plugins = ["page_fakes"]
@@ -85,7 +86,7 @@ def test_one_visitor_leaves_places_for_others() -> None:
 def test_a_bug_is_not_told_as_a_mistake_of_the_visitor(
     fakes: dict[str, FakeSegmenter], picture: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def bug(source: object) -> None:
+    def bug(source: object, stop: object) -> None:
         raise ValueError("tuple.index(x): x not in tuple")
 
     fakes["cars"].predict = bug  # type: ignore[method-assign]
@@ -214,7 +215,7 @@ def test_a_request_is_a_line(fakes: dict[str, FakeSegmenter], picture: Path, lin
 
 def test_a_refusal_is_a_line(fakes: dict[str, FakeSegmenter], tmp_path: Path, lines: Any) -> None:
     bad = given(tmp_path / "gone.png")
-    handlers.on_upload(bad, "pets", "Overlay", "Fill", 50, [], "pet")
+    handlers.on_upload(bad, "pets", Desk(), "Overlay", "Fill", 50, [], "pet")
     with pytest.raises(gr.Error):
         api.segment("pets", bad)
     assert [(line["action"], line["outcome"], line["level"]) for line in lines()] == [

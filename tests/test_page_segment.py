@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -15,10 +16,11 @@ from page_fakes import BAD_FILES, LOOKS, FakeSegmenter, given
 from PIL import Image
 
 from page import handlers, models, view, words
+from page.desk import Desk
 from page.examples import examples, lakes_truth
 from page.given import Given
 from page.pictures import MODES
-from segmenter import TASKS, WeightsError
+from segmenter import TASKS, ImageError, Stopped, WeightsError
 from segmenter.suggest import Suggestion
 
 pytest_plugins = ["page_fakes"]
@@ -28,7 +30,7 @@ Open = Callable[..., handlers.Page]
 
 def test_an_upload_shows_everything(page: Open, picture: Path) -> None:
     shown = page("cars")
-    assert shown.source == Given(str(picture), "grey.png") and shown.view is not None
+    assert shown.view.source == Given(str(picture), "grey.png")
     assert "Cars fill 25% of the picture; confidence 0.75." in shown.summary
     assert shown.classes["value"] == ["car"]
     assert shown.details["visible"] and not shown.stage["visible"] and not shown.slider["visible"]
@@ -54,7 +56,7 @@ def test_looking_again_does_not_run_the_network(page: Open, fakes: dict[str, Fak
         found = Image.open(handlers.on_look(held, *looks).result["value"]).getpixel((30, 4))
         assert np.abs(np.subtract(found, wanted)).max() <= 5, looks  # JPEG
     handlers.on_point(SimpleNamespace(index=[3, 2]), held, None)
-    handlers.on_pixel_size(held, 2.0)
+    handlers.on_pixel_size(held, 2.0, Desk())
     assert fakes["cars"].calls == 1
 
 
@@ -89,7 +91,7 @@ def test_before_and_after_are_of_one_size(page: Open) -> None:
 
 
 def test_another_task_reads_the_same_picture(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
-    shown = handlers.on_task("pets", Given(str(picture), "grey.png"), *LOOKS)
+    shown = handlers.on_task("pets", None, Desk(Given(str(picture), "grey.png")), *LOOKS)
     assert shown.picture == gr.skip()
     assert shown.classes["value"] == ["pet", "border"]
     assert "The pet fills 25%" in shown.summary
@@ -98,16 +100,67 @@ def test_another_task_reads_the_same_picture(fakes: dict[str, FakeSegmenter], pi
 
 
 def test_another_task_without_a_picture_invites(fakes: dict[str, FakeSegmenter]) -> None:
-    shown = handlers.on_task("water", None, *LOOKS)
+    shown = handlers.on_task("water", None, Desk(), *LOOKS)
     assert shown.view is None and shown.stage["value"] == words.INVITATION and "Sentinel-2" in shown.about
     assert fakes["water"].calls == 0
+
+
+def test_a_forgotten_session_takes_the_picture_that_is_shown(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
+    assert handlers.on_task("pets", given(picture), Desk(), *LOOKS).view.source.path == str(picture)
+
+
+def test_a_picture_that_was_deleted_is_said(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
+    picture.unlink()
+    assert handlers.LOST in handlers.on_task("pets", given(picture), Desk(), *LOOKS).stage["value"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("later", ["task", "upload", "clear"])
+def test_what_is_superseded_shows_nothing(
+    monkeypatch: pytest.MonkeyPatch, fakes: dict[str, FakeSegmenter], picture: Path, later: str, fails: bool
+) -> None:
+    """Two events of one visitor run at once, and the earlier one ends last."""
+    desk, looked, found = Desk(), handlers.look, []
+
+    def slow(source: Given, task: str, stop: Callable[[], bool]) -> view.View:
+        if task == "water":
+            assert not stop()
+            if later == "task":
+                found.append(handlers.on_task("pets", given(picture), desk, *LOOKS))
+            elif later == "upload":
+                found.append(handlers.on_upload(given(picture), "cars", desk, *LOOKS))
+            else:
+                found.append(handlers.on_clear("water", desk))
+            assert stop()
+            if fails:
+                raise ImageError("this is no picture.")
+        return looked(source, task, stop)
+
+    monkeypatch.setattr(handlers, "look", slow)
+    assert handlers.on_upload(given(picture), "water", desk, *LOOKS) == handlers.UNCHANGED
+    assert (found[0].view is None) == (later == "clear") == (desk.source is None)
+
+
+def test_a_superseded_example_does_not_choose_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*arguments: Any) -> None:
+        raise Stopped
+
+    monkeypatch.setattr(handlers, "look", stopped)
+    assert handlers.on_example(gr.EventData(None, {"index": "1"}), Desk(), *LOOKS) == handlers.UNCHANGED
+
+
+def test_a_pixel_size_stays_for_the_next_picture(page: Open, picture: Path) -> None:
+    desk = Desk()
+    handlers.on_pixel_size(page("nuclei").view, 0.65, desk)
+    assert handlers.on_upload(given(picture), "nuclei", desk, *LOOKS).pixel_size["value"] == 0.65
+    assert handlers.on_upload(given(picture), "water", desk, *LOOKS).pixel_size["value"] == 10
 
 
 def test_nuclei_are_counted_and_measured(page: Open) -> None:
     shown = page("nuclei")
     assert "1 nucleus of 600 px." in shown.summary and shown.per_object["visible"] and "<svg" in shown.histogram
     assert shown.objects["data"] == [[1, 600, 29.5, 4.5, 27.64, 0.99]]  # 60 x 10 pixels
-    measured = handlers.on_pixel_size(shown.view, 0.5)
+    measured = handlers.on_pixel_size(shown.view, 0.5, Desk())
     assert measured.objects["headers"][1:5] == ["area (µm²)", "x", "y", "diameter (µm)"]
     assert measured.objects["data"] == [[1, 150, 29.5, 4.5, 13.82, 0.99]]
     assert "1 nucleus of 150 µm²." in measured.summary and ">150 µm²<" in measured.table and "µm²" in measured.histogram
@@ -116,10 +169,10 @@ def test_nuclei_are_counted_and_measured(page: Open) -> None:
 def test_water_is_measured_in_hectares(page: Open) -> None:
     shown = page("water")
     assert shown.pixel_size["value"] == 10.0 and "m" in shown.pixel_size["label"]
-    assert "Water covers 25% of the picture, 6 ha; confidence 0.75." in shown.summary
-    assert "6 ha" not in handlers.on_pixel_size(shown.view, None).summary
-    assert "24 ha" in handlers.on_pixel_size(shown.view, 20).summary
-    assert " ha" not in handlers.on_pixel_size(shown.view, 0).summary
+    assert "Water covers 25% of the picture, 6 ha at 10 m a pixel; confidence 0.75." in shown.summary
+    assert "6 ha" not in handlers.on_pixel_size(shown.view, None, Desk()).summary
+    assert "24 ha" in handlers.on_pixel_size(shown.view, 20, Desk()).summary
+    assert " ha" not in handlers.on_pixel_size(shown.view, 0, Desk()).summary
 
 
 @pytest.mark.parametrize(
@@ -137,7 +190,7 @@ def test_a_click_names_what_is_there(page: Open, position: list[int], said: str)
 def test_nothing_found_is_said(fakes: dict[str, FakeSegmenter], tmp_path: Path) -> None:
     Image.new("RGB", (5, 3)).save(tmp_path / "flat.png")  # a quarter of three rows is none
     for task, said in (("water", "No water was found"), ("nuclei", "No nuclei were found")):
-        shown = handlers.on_upload(given(tmp_path / "flat.png"), task, *LOOKS)
+        shown = handlers.on_upload(given(tmp_path / "flat.png"), task, Desk(), *LOOKS)
         assert said in shown.summary and not shown.per_object["visible"]
 
 
@@ -153,9 +206,9 @@ def test_a_bad_picture_becomes_one_sentence(
     fakes: dict[str, FakeSegmenter], tmp_path: Path, name: str, content: Callable[[Path], bytes], message: str
 ) -> None:
     (tmp_path / name).write_bytes(content(tmp_path))
-    shown = handlers.on_upload(given(tmp_path / name), "pets", *LOOKS)
+    shown = handlers.on_upload(given(tmp_path / name), "pets", Desk(), *LOOKS)
     assert message in shown.stage["value"].replace("&#x27;", "'") and 'role="alert"' in shown.stage["value"]
-    assert shown.picture is None and shown.source is None and shown.view is None
+    assert shown.picture is None and shown.view is None
 
 
 def test_missing_weights_keep_the_picture(monkeypatch: pytest.MonkeyPatch, picture: Path) -> None:
@@ -163,9 +216,10 @@ def test_missing_weights_keep_the_picture(monkeypatch: pytest.MonkeyPatch, pictu
         raise WeightsError("the weights of pets are missing; train them.")
 
     monkeypatch.setattr(view, "segmenter_for", missing)
-    shown = handlers.on_upload(given(picture), "pets", *LOOKS)
+    desk = Desk()
+    shown = handlers.on_upload(given(picture), "pets", desk, *LOOKS)
     assert "The weights of pets are missing; train them." in shown.stage["value"]
-    assert shown.picture == gr.skip() and shown.source.path == str(picture)
+    assert shown.picture == gr.skip() and desk.picture(None) == Given(str(picture), "grey.png")
 
 
 def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch, picture: Path) -> None:
@@ -173,11 +227,11 @@ def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch, picture: Pat
         raise MemoryError
 
     monkeypatch.setattr(view, "segmenter_for", full)
-    assert "memory; make it smaller" in handlers.on_upload(given(picture), "pets", *LOOKS).stage["value"]
+    assert "memory; make it smaller" in handlers.on_upload(given(picture), "pets", Desk(), *LOOKS).stage["value"]
 
 
 def test_taking_the_picture_away_empties_the_page(fakes: dict[str, FakeSegmenter]) -> None:
-    for shown in (handlers.on_clear("pets"), handlers.on_upload(None, "pets", *LOOKS)):
+    for shown in (handlers.on_clear("pets", Desk()), handlers.on_upload(None, "pets", Desk(), *LOOKS)):
         assert shown.view is None and shown.stage["visible"]
         assert not shown.result["visible"] and not shown.slider["visible"] and not shown.details["visible"]
 
@@ -195,15 +249,15 @@ def test_a_result_no_longer_held_is_said() -> None:
 def test_a_deep_tiff_is_shown_as_a_jpeg(fakes: dict[str, FakeSegmenter], tmp_path: Path) -> None:
     Image.fromarray(np.arange(2400, dtype=np.uint16).reshape(40, 60)).save(tmp_path / "deep.tif")
     for came in (handlers.on_upload, handlers.on_file):
-        shown = came(given(tmp_path / "deep.tif"), "nuclei", *LOOKS)
-        assert shown.source.name == "deep.tif"
+        shown = came(given(tmp_path / "deep.tif"), "nuclei", Desk(), *LOOKS)
+        assert shown.view.source.name == "deep.tif"
         preview = Image.open(shown.picture)
         assert preview.format == "JPEG" and preview.size == (60, 40) and preview.getextrema()[0] >= (0, 250)
 
 
 def test_the_file_button_fills_the_place_of_the_picture(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
-    assert handlers.on_upload(given(picture), "pets", *LOOKS).picture == gr.skip()
-    assert handlers.on_file(given(picture), "pets", *LOOKS).picture == str(picture)
+    assert handlers.on_upload(given(picture), "pets", Desk(), *LOOKS).picture == gr.skip()
+    assert handlers.on_file(given(picture), "pets", Desk(), *LOOKS).picture == str(picture)
 
 
 @pytest.mark.parametrize("task", ["water", "nuclei"])
@@ -211,7 +265,7 @@ def test_a_large_picture_is_shown_smaller_and_kept_whole(
     fakes: dict[str, FakeSegmenter], tmp_path: Path, task: str
 ) -> None:
     Image.new("RGB", (4000, 1000), "white").save(tmp_path / "wide.png")
-    shown = handlers.on_upload(given(tmp_path / "wide.png"), task, *LOOKS)
+    shown = handlers.on_upload(given(tmp_path / "wide.png"), task, Desk(), *LOOKS)
     assert Image.open(shown.result["value"]).size == (1600, 400)
     assert shown.view.stats[1].pixels == 1_000_000
     mask = Image.open(handlers.on_download("mask", shown.view, None))
@@ -234,7 +288,7 @@ def test_what_is_kept_of_a_large_picture_goes_with_it(fakes: dict[str, FakeSegme
 
 def test_a_large_result_that_was_swept_away_is_said(fakes: dict[str, FakeSegmenter], tmp_path: Path) -> None:
     Image.new("RGB", (2001, 10)).save(tmp_path / "long.png")
-    held = handlers.on_upload(given(tmp_path / "long.png"), "cars", *LOOKS).view
+    held = handlers.on_upload(given(tmp_path / "long.png"), "cars", Desk(), *LOOKS).view
     for path in Path(held.kept._folder.name).iterdir():
         path.unlink()
     with pytest.raises(gr.Error, match="no longer held; choose the picture again"):
@@ -243,8 +297,8 @@ def test_a_large_result_that_was_swept_away_is_said(fakes: dict[str, FakeSegment
 
 def test_every_example_sets_its_task(fakes: dict[str, FakeSegmenter]) -> None:
     for index, example in enumerate(examples()):
-        shown = handlers.on_example(gr.EventData(None, {"index": str(index)}), *LOOKS)
-        assert shown.task == example.task and shown.source.path == example.path
+        shown = handlers.on_example(gr.EventData(None, {"index": str(index)}), Desk(), *LOOKS)
+        assert shown.task == example.task and shown.view.source.path == example.path
         assert fakes[example.task].calls and Image.open(shown.picture).format in ("JPEG", "PNG")
     assert {example.task for example in examples()} == set(TASKS)
 
@@ -267,13 +321,13 @@ def test_a_suggestion_says_why(
     monkeypatch: pytest.MonkeyPatch, picture: Path, found: Suggestion, said: str, offers: bool
 ) -> None:
     monkeypatch.setattr(handlers, "suggest_for", lambda path: found)
-    html = handlers.on_suggest(Given(str(picture), "grey.png"), "pets")
+    html = handlers.on_suggest("pets", given(picture), Desk())
     assert said in html and ('data-task="water"' in html) == offers
-    assert "Give a picture first" in handlers.on_suggest(None, "pets")
+    assert "Give a picture first" in handlers.on_suggest("pets", None, Desk())
 
 
 def test_a_suggestion_is_taken_over(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
-    shown = handlers.on_take(gr.EventData(None, {"task": "water"}), Given(str(picture), "grey.png"), *LOOKS)
+    shown = handlers.on_take(gr.EventData(None, {"task": "water"}), given(picture), Desk(), *LOOKS)
     assert shown.task == "water" and shown.view.shown.task.name == "water" and fakes["water"].calls == 1
 
 
@@ -315,8 +369,8 @@ def test_a_geotiff_tells_the_size_of_its_pixels(tmp_path: Path, fakes: dict[str,
         path, "w", driver="GTiff", width=30, height=20, count=3, dtype="uint8", crs="EPSG:32633", transform=transform
     ) as file:
         file.write(np.zeros((3, 20, 30), np.uint8))
-    assert handlers.on_upload({"path": str(path)}, "water", *LOOKS).pixel_size["value"] == 20
-    assert handlers.on_upload({"path": str(path)}, "nuclei", *LOOKS).pixel_size["value"] is None
+    assert handlers.on_upload({"path": str(path)}, "water", Desk(), *LOOKS).pixel_size["value"] == 20
+    assert handlers.on_upload({"path": str(path)}, "nuclei", Desk(), *LOOKS).pixel_size["value"] is None
 
 
 @pytest.mark.parametrize("missing", ["map", "rasterio"])
@@ -331,7 +385,7 @@ def test_no_size_is_guessed_for_a_geotiff(
         file.write(np.zeros((3, 20, 30), np.uint8))
     if missing == "rasterio":
         monkeypatch.setitem(sys.modules, "rasterio", None)
-    assert handlers.on_upload({"path": str(path)}, "water", *LOOKS).pixel_size["value"] is None
+    assert handlers.on_upload({"path": str(path)}, "water", Desk(), *LOOKS).pixel_size["value"] is None
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from segmenter.engine_torch import TorchEngine
 from segmenter.enlarge import choose, enlarge, shares
 from segmenter.image import ImageError
 from segmenter.networks import ClassicUNet, save_network
-from segmenter.predict import Segmenter
+from segmenter.predict import Segmenter, Stopped
 from segmenter.tasks import TASKS
 from segmenter.threads import usable_cpus
 
@@ -71,6 +71,21 @@ def test_the_classes_are_where_the_colours_are(segmenter_for, quarters, size, po
         assert (result.class_ids[rows, columns] == expected).all()
     for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
         assert result.confidence[row, column] == pytest.approx(SURE_OF_THREE, abs=1e-3)
+
+
+def test_what_nobody_waits_for_is_stopped(segmenter_for, noise):
+    asked = []
+
+    def stop():
+        asked.append(None)
+        return len(asked) == 2
+
+    segmenter = segmenter_for("water")
+    with pytest.raises(Stopped):
+        segmenter.predict(noise(400, 40), stop)
+    assert len(asked) == 2
+    small = noise(20, 20)
+    assert (segmenter.predict(small, lambda: True).class_ids == segmenter.predict(small).class_ids).all()
 
 
 def test_tiles_at_their_own_scale_are_exact(segmenter_for, noise):

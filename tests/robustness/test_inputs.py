@@ -24,6 +24,7 @@ from page_fakes import LOOKS, FakeSegmenter, given
 from PIL import Image
 
 from page import api, batch, batch_tab, handlers
+from page.desk import Desk
 from segmenter import TASKS, ImageError, Segmenter
 from segmenter import image as reader
 from segmenter.cli.commands import main
@@ -90,7 +91,7 @@ def test_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("kind", LIGHT, ids=lambda kind: kind.name)
 def test_page_and_endpoints(fakes: Fakes, folder: Path, kind: Kind) -> None:
     file = given(folder / kind.name)
-    shown = handlers.on_upload(file, "pets", *LOOKS)
+    shown = handlers.on_upload(file, "pets", Desk(), *LOOKS)
     if shown.view is None:
         said = re.search("<p>([^<]*)</p>", shown.stage["value"])
         judge(kind, None, html.unescape(said[1]))
