@@ -202,7 +202,8 @@ def _files(
         if name == "classes":
             files += [(f"{start}-{each}.png", png_bytes(class_image(result, each))) for each in result.task.class_names]
         else:
-            files.append((f"{start}-{name}.{ENDINGS[name]}", content[name]()))
+            what = "" if name == ENDINGS[name] else f"-{name}"
+            files.append((f"{start}{what}.{ENDINGS[name]}", content[name]()))
     return files
 
 

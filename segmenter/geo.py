@@ -14,6 +14,7 @@ import numpy as np
 GEOTIFF_TAGS = (33550, 33922, 34264)
 ORIENTATION = 274  # of TIFF 6.0; 1 is upright
 WGS84_A, WGS84_E2 = 6_378_137.0, 0.00669437999014  # metres; the square of the eccentricity
+FARTHEST = {"metres": 1e8, "degrees": 720}  # from where no map begins; PROJ would take hours to come back from there
 MAP_STRETCH = 0.01  # UTM and national grids are true to a thousandth or so
 
 
@@ -34,7 +35,7 @@ class Georeference:
 
     def side(self, unit: str) -> float | None:
         """The side of a pixel in a unit of length, None where it is not known in that."""
-        return None if unit != "m" or self.metres is None else round(self.metres, 4)
+        return None if unit != "m" or self.metres is None else float(f"{self.metres:.6g}")
 
 
 def read_georeference(path: str | os.PathLike[str]) -> Georeference | None:
@@ -59,11 +60,12 @@ def read_georeference(path: str | os.PathLike[str]) -> Georeference | None:
         with rasterio.open(path, driver="GTiff") as dataset:
             transform, crs = dataset.transform, dataset.crs
             metres = None if transform.is_identity or not crs else _ground_side(dataset)
-    except rasterio.errors.RasterioError as error:
+            name_of_crs = crs.to_string() if crs else None
+    except Exception as error:  # besides rasterio's own those of GDAL, and of text that is none
         raise GeoError(f"{name} is a GeoTIFF that rasterio cannot read; save it again from a map program.") from error
     if transform.is_identity:
         return None
-    return Georeference(tuple(transform)[:6], crs.to_string() if crs else None, metres)
+    return Georeference(tuple(transform)[:6], name_of_crs, metres)
 
 
 def _ground_side(dataset: Any) -> float | None:
@@ -79,20 +81,31 @@ def _ground_side(dataset: Any) -> float | None:
     if not crs.is_projected:
         return ground
     told: float = math.sqrt(abs(dataset.transform.determinant)) * crs.linear_units_factor[1]
+    if not 0 < told < math.inf:
+        return None
     return told if ground is None or abs(ground / told - 1) < MAP_STRETCH else ground
 
 
 def _on_ellipsoid(dataset: Any) -> float | None:
     """The side of the middle pixel by its corners' longitudes and latitudes and the ellipsoid's radii of curvature
-    (Snyder, Map Projections: A Working Manual, USGS 1395, equations 4-18 and 4-20); None where it is not on Earth."""
+    (Snyder, Map Projections: A Working Manual, USGS 1395, equations 4-18 and 4-20); None where it is not on Earth, and
+    for a CRS that no register holds, as its parameters may be anything."""
     from rasterio.warp import transform
 
     a, b, c, d, e, f = tuple(dataset.transform)[:6]
     columns, rows = dataset.width // 2 + np.array([0, 1, 0]), dataset.height // 2 + np.array([0, 0, 1])
-    x, y = a * columns + b * rows + c, d * columns + e * rows + f
-    longitudes, latitudes = transform(dataset.crs, "EPSG:4326", x, y)
-    if not all(abs(latitude) < 90 for latitude in latitudes):
+    corners = np.array([a * columns + b * rows + c, d * columns + e * rows + f])
+    crs = dataset.crs
+    far = FARTHEST["metres"] / crs.linear_units_factor[1] if crs.is_projected else FARTHEST["degrees"]
+    if not (np.abs(corners) <= far).all() or crs.to_authority() is None:
         return None
+    try:
+        longitudes, latitudes = np.array(transform(crs, "EPSG:4326", *corners))
+    except Exception:  # a point that the map does not reach
+        return None
+    if not (np.abs(latitudes) < 90).all():
+        return None
+    longitudes = longitudes[0] + (longitudes - longitudes[0] + 180) % 360 - 180  # across the date line
     (east, east_right, east_below), (north, north_right, north_below) = np.radians([longitudes, latitudes])
     curved = 1 - WGS84_E2 * math.sin(north) ** 2
     square_metre = WGS84_A**2 * (1 - WGS84_E2) * math.cos(north) / curved**2  # for each square radian
@@ -121,6 +134,8 @@ def _tiff_tags(path: str | os.PathLike[str]) -> dict[int, object]:
     file. Other values are not read: a hostile one would fill the memory."""
     import tifffile
 
+    if not Path(path).is_file():  # a pipe would be waited for
+        return {}
     try:
         with tifffile.TiffFile(path) as tiff:
             codes = [tag.code for tag in tiff.pages[0].tags]

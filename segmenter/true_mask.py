@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
+from PIL import ImageOps
 
 from segmenter.image import ImageError, open_image, read_file
 from segmenter.metrics import IGNORE
@@ -23,6 +24,7 @@ LOSSY = ("JPEG", "MPO", "WEBP")  # black, white and grey are not exact in these
 MAX_JSON = 25_000_000  # bytes, of which Python makes up to thirty times as many; COCO's val2017 has 20 million
 MAX_OUTLINE = 10_000_000  # pixels along the edges of all polygons, 40 bytes of memory for each while it is filled
 MAX_FILLED = 5_000_000_000  # pixels in all: the picture's as often as the class changes from one annotation to the next
+LOSSLESS_WEBP = b"VP8L"  # what such a file holds at the place of its first chunk's name
 COLOUR_NOISE = 32  # how far the channels of a grey pixel are apart there at most
 
 
@@ -34,12 +36,12 @@ def read_true_mask(source: MaskSource, task: Task, shape: tuple[int, int], image
     """True class ids uint8 (H, W) for a picture of ``shape`` (height, width); 255 is ignored.
 
     ``source`` is a path or the bytes of one of
-    - an indexed picture, whose palette indices are class ids;
+    - an indexed picture, whose palette indices are class ids, unless all of its colours are black and white;
     - a grey picture, whose values are class ids;
     - a black and white picture: the values are 0 and 255, or 0 and one other that is no class id (in JPEG and
       WebP, those below 128 and those above); white is the task's first foreground class;
     - COCO JSON with polygons or RLE, compressed or not: categories called like a class are that class, and the
-      others are left out; where none is called so, or the file names none, their ids are class ids. Of several
+      others are left out; where the file names none, their ids are class ids. Of several
       images the one with the file name ``image_name`` is taken; later annotations cover earlier ones.
     Raises ScoreError where it is none of these, has another size or holds ids that are no class.
     """
@@ -80,10 +82,11 @@ def _check_ids(name: str, ids: Iterable[int], task: Task) -> None:
 
 def _read_picture(data: bytes, name: str, task: Task, shape: tuple[int, int]) -> np.ndarray:
     try:
-        with open_image(data) as image:
+        with open_image(data) as opened:
+            mode, lossy = opened.mode, opened.format in LOSSY and data[12:16] != LOSSLESS_WEBP
+            image = ImageOps.exif_transpose(opened)  # as the picture is turned
             _check_size(name, (image.height, image.width), shape)
-            mode, lossy = image.mode, image.format in LOSSY
-            values = np.asarray(image)
+            values, colours = np.asarray(image), image.getpalette("RGB")
     except ScoreError:
         raise
     except Exception as error:  # a damaged file raises whatever its decoder meets first
@@ -100,6 +103,11 @@ def _read_picture(data: bytes, name: str, task: Task, shape: tuple[int, int]) ->
             raise ScoreError(f"{name} is dark and blurred by lossy compression; save class ids as PNG.")
         return (values >= 128).astype(np.uint8)
     present = np.unique(values).astype(int).tolist()
+    own = [value for info in task.classes for value in info.color]
+    if colours is not None and colours[: len(own)] != own:
+        used = {index: colours[3 * index : 3 * index + 3] for index in present}
+        if all(colour in ([0] * 3, [255] * 3) for colour in used.values()):
+            return np.isin(values, [index for index in used if used[index][0]]).astype(np.uint8)
     if mode != "P" and _is_black_and_white(present, task):
         return (values > 0).astype(np.uint8)
     _check_ids(name, present, task)
@@ -127,7 +135,7 @@ def _read_coco(data: bytes, name: str, task: Task, shape: tuple[int, int], image
         image = _choose_image(document["images"], name, image_name)
         if "height" in image and "width" in image:
             _check_size(name, (image["height"], image["width"]), shape)
-        class_of = _classes_of(document.get("categories", []), task)
+        class_of = _classes_of(document.get("categories", []), name, task)
         there = (entry for entry in document["annotations"] if entry["image_id"] == image["id"])
         of_class = [(class_of.get(entry["category_id"], entry["category_id"]), entry) for entry in there]
         found = [(class_id, entry) for class_id, entry in of_class if class_id is not None]
@@ -180,11 +188,16 @@ def _choose_image(images: Sequence[Mapping[str, Any]], name: str, image_name: st
     )
 
 
-def _classes_of(categories: Iterable[Mapping[str, Any]], task: Task) -> dict[int, int | None]:
-    """Category id -> the id of the class that is called like it, None where none is; empty if none is of any."""
+def _classes_of(categories: Sequence[Mapping[str, Any]], name: str, task: Task) -> dict[int, int | None]:
+    """Category id -> the id of the class that is called like it, None where none is."""
     names = {class_name.casefold(): class_id for class_id, class_name in enumerate(task.class_names)}
     found = {category["id"]: names.get(category["name"].casefold()) for category in categories}
-    return found if any(class_id is not None for class_id in found.values()) else {}
+    if found and not any(class_id is not None for class_id in found.values()):
+        listed = ", ".join(category["name"][:40] for category in categories[:8])
+        raise ScoreError(
+            f"{name} has the categories {listed}; those of {task.name} are {', '.join(task.class_names)}: name them so."
+        )
+    return found
 
 
 def _run_lengths(outlines: Any, name: str, shape: tuple[int, int]) -> list[dict[str, Any]]:
@@ -196,7 +209,8 @@ def _run_lengths(outlines: Any, name: str, shape: tuple[int, int]) -> list[dict[
         _check_size(name, (height, width), shape)
         counts = outlines["counts"]
         counts = _uncompress(counts) if isinstance(counts, str) else counts
-        if min(counts) < 0 or sum(counts) != shape[0] * shape[1]:  # pycocotools writes past its memory with such
+        whole = all(type(count) is int and count >= 0 for count in counts)
+        if not whole or sum(counts) != shape[0] * shape[1]:  # of others pycocotools makes what its memory held before
             raise ValueError("the run lengths do not fill the picture")
         return [coco.frPyObjects({"size": list(shape), "counts": counts}, *shape)]
     return coco.frPyObjects([polygon.tolist() for polygon in outlines], *shape) if outlines else []

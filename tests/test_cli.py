@@ -86,8 +86,8 @@ def test_predict(here, loads, capsys):
     assert printed.out == "2 pictures done; the results are in out, with a table of all in out/summary.csv.\n"
     assert printed.err == ""
     assert files() == [
-        *(f"0-pets-{name}" for name in ("csv.csv", "mask.png", "overlay.png")),
-        *(f"more/0-pets-{name}" for name in ("csv.csv", "mask.png", "overlay.png")),
+        *(f"0-pets{name}" for name in ("-mask.png", "-overlay.png", ".csv")),
+        *(f"more/0-pets{name}" for name in ("-mask.png", "-overlay.png", ".csv")),
         "record.jsonl",
         "summary.csv",
     ]
@@ -106,16 +106,8 @@ def test_options_reach_the_model_and_the_results(here, loads, tmp_path):
     assert main([*argv, "--device", "cpu", "--weights", "mine"]) == 0
     assert loads == [("water", Path("mine"), "cpu", True)]
     assert set(files()) == {"record.jsonl", "summary.csv", "0-water-background.png", "0-water-water.png"} | {
-        f"0-water-{name}"
-        for name in (
-            "mask.png",
-            "overlay.png",
-            "cutout.png",
-            "csv.csv",
-            "coco.json",
-            "geojson.geojson",
-            "cvat.zip",
-        )
+        f"0-water{name}"
+        for name in ("-mask.png", "-overlay.png", "-cutout.png", ".csv", "-coco.json", ".geojson", "-cvat.zip")
     }
     # two maps, red and green: blue has equal logits in both and is background; 150 pixels of a hectare each
     assert [(row["pixels"], row["area"], row["unit"]) for row in summary()] == [

@@ -78,7 +78,7 @@ def test_outcomes_by_hand(run, pictures, tmp_path):
     ]
     assert all(0.33 < row["mean_confidence"] <= 1 for row in outcome.stats)
     assert outcome.objects is None and outcome.notice is None
-    assert outcome.files == [str(tmp_path / "out" / name) for name in ("0-pets-mask.png", "0-pets-csv.csv")]
+    assert outcome.files == [str(tmp_path / "out" / name) for name in ("0-pets-mask.png", "0-pets.csv")]
     mask = np.asarray(Image.open(outcome.files[0]))
     assert mask[0, 0] == 0 and mask[0, -1] == 1 and mask[-1, 0] == 2
 
@@ -91,7 +91,7 @@ def test_objects_are_counted_where_the_task_has_them(run, tmp_path):
     outcome = run([Picture(tmp_path / "cells.png")], "nuclei", ("objects", "csv"))[0]
     assert outcome.objects == 2
     assert [row["class"] for row in outcome.stats] == ["background", "nucleus"]
-    assert names(tmp_path / "out") == ["cells-nuclei-csv.csv", "cells-nuclei-objects.csv", RECORD]
+    assert names(tmp_path / "out") == ["cells-nuclei-objects.csv", "cells-nuclei.csv", RECORD]
 
 
 def test_every_format(run, pictures, tmp_path):
@@ -172,7 +172,7 @@ def test_what_changed_is_done_again(run, pictures, weights, tmp_path, quarters, 
     elif change == "older":  # another picture with an older date has taken its place
         os.utime(path, ns=(0, 1_000_000_000))
     elif change == "result gone":
-        (tmp_path / "out" / "0-pets-csv.csv").unlink()
+        (tmp_path / "out" / "0-pets.csv").unlink()
     elif change == "weights":
         (weights / "model.safetensors").write_bytes(b"others")
     elif change == "config":
@@ -212,8 +212,8 @@ def test_what_was_interrupted_goes_on(run, pictures, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run(pictures)
     found = names(tmp_path / "out")
-    assert {"0-pets-csv.csv", "0-pets-mask.png", "1-pets-mask.png", RECORD} <= set(found)
-    assert "1-pets-csv.csv" not in found
+    assert {"0-pets.csv", "0-pets-mask.png", "1-pets-mask.png", RECORD} <= set(found)
+    assert "1-pets.csv" not in found
     monkeypatch.setattr(module, "save", save)
     assert statuses(run(pictures)) == ["skipped", "done", "done"]
 

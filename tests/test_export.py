@@ -187,10 +187,10 @@ def names_of(stem, task):
         f"{stem}-{task}-overlay.png",
         f"{stem}-{task}-cutout.png",
         *(f"{stem}-{task}-{name}.png" for name in classes),
-        f"{stem}-{task}-csv.csv",
+        f"{stem}-{task}.csv",
         *([f"{stem}-{task}-objects.csv"] if task == "nuclei" else []),
         f"{stem}-{task}-coco.json",
-        f"{stem}-{task}-geojson.geojson",
+        f"{stem}-{task}.geojson",
         f"{stem}-{task}-cvat.zip",
     ]
 
@@ -205,15 +205,15 @@ def test_save(tmp_path, task):
     paths = save(result, tmp_path / "new" / "folder", "a cat", file_name="a cat.jpg")
     assert [path.name for path in paths] == names_of("a cat", task)
     assert sorted((tmp_path / "new" / "folder").iterdir()) == sorted(paths)
-    content = {path.name.removeprefix(f"a cat-{task}-"): path for path in paths}
+    content = {path.name.removeprefix(f"a cat-{task}").lstrip("-."): path for path in paths}
     assert (np.asarray(Image.open(content["mask.png"])) == result.class_ids).all()
     assert (np.asarray(Image.open(content["overlay.png"])) == overlay(result)).all()
     assert (np.asarray(Image.open(content["cutout.png"]))[..., 3] > 0).tolist() == (result.class_ids > 0).tolist()
     for name in result.task.class_names:
         assert ((np.asarray(Image.open(content[f"{name}.png"])) > 0) == result.mask(name)).all()
-    assert content["csv.csv"].read_bytes().decode("utf-8-sig") == stats_csv(result)
+    assert content["csv"].read_bytes().decode("utf-8-sig") == stats_csv(result)
     assert json.loads(content["coco.json"].read_bytes()) == to_coco(result, "a cat.jpg")
-    assert json.loads(content["geojson.geojson"].read_bytes()) == to_geojson(result)
+    assert json.loads(content["geojson"].read_bytes()) == to_geojson(result)
     assert (read_cvat(content["cvat.zip"].read_bytes(), "a cat")[1] == result.class_ids).all()
     if task == "nuclei":
         assert content["objects.csv"].read_bytes().decode("utf-8-sig") == objects_csv(result)
@@ -298,4 +298,4 @@ def test_zip_all(tmp_path, task):
 
 def test_zip_of_some_formats():
     with zipfile.ZipFile(io.BytesIO(zip_all(result_of([[1]]), "a", ("csv", "mask")))) as archive:
-        assert archive.namelist() == ["a-pets-mask.png", "a-pets-csv.csv"]
+        assert archive.namelist() == ["a-pets-mask.png", "a-pets.csv"]

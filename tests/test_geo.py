@@ -1,3 +1,4 @@
+import os
 import sys
 
 import numpy as np
@@ -40,12 +41,19 @@ def test_georeference(tmp_path, transform):
         ((0.0001, 0, 12, 0, -0.0001, 0), "EPSG:4326", 11.0950),  # 111.320 by 110.574 m are 0.001 degrees there
         ((0.0001, 0, 12, 0, -0.0001, 60), "EPSG:4326", 7.8850),  # 55.800 by 111.412 m
         ((0.0001, 0, 12, 0, -0.0001, 91), "EPSG:4326", None),  # not on Earth
+        ((0.0001, 0, 179.9998, 0, -0.0001, 0), "EPSG:4326", 11.0950),  # across the date line
+        ((1e-5, 0, 500000, 0, -1e-5, 4600000), "EPSG:32633", 1e-5),
         ((20, 0, 500000, 0, -20, 4600000), None, None),
+        ((1000, 0, -17900000, 0, -1000, 8900000), "ESRI:54009", 1000),  # a corner beyond the oval of Mollweide's world
+        ((10, 0, 1e17, 0, -10, 0), "EPSG:3857", 10),  # from there PROJ comes back after hours
+        ((10, 0, 2.9e48, 0, -10, 0), "EPSG:4326", None),
+        ((10, 0, 0, 0, -10, 0), "+proj=merc +a=1e-9 +b=1e-9", 10),
     ],
 )
 def test_the_side_of_a_pixel(tmp_path, transform, crs, metres):
     found = read_georeference(write(tmp_path / "lake.tif", transform=Affine(*transform), crs=crs))
     assert found.metres == (None if metres is None else pytest.approx(metres, rel=1e-4))
+    assert found.side("m") == (None if metres is None else pytest.approx(metres, rel=1e-4))
 
 
 def test_many_deep_bands_in_a_big_tiff(tmp_path):
@@ -126,11 +134,19 @@ def test_a_picture_that_is_stored_turned(tmp_path, refusal):
         read_georeference(geotiff(tmp_path / "c.tif", (274, "H", 1, 6, True)))
 
 
-def test_a_geotiff_that_rasterio_cannot_read(tmp_path, monkeypatch, refusal):
+@pytest.mark.parametrize(
+    "error", [rasterio.errors.RasterioIOError("broken"), UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "")]
+)
+def test_a_geotiff_that_rasterio_cannot_read(tmp_path, monkeypatch, refusal, error):
     def refuse(*args, **options):
-        raise rasterio.errors.RasterioIOError("broken")
+        raise error
 
     path = geotiff(tmp_path / "lake.tif")
     monkeypatch.setattr(rasterio, "open", refuse)
     with refusal(GeoError, "lake.tif", "cannot read"):
         read_georeference(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "lake.tif")
+    assert not is_geotiff(tmp_path / "lake.tif")

@@ -55,7 +55,7 @@ def test_segment_makes_the_formats_asked_for(fakes: Fakes, picture: Path) -> Non
     assert [Path(file).name for file in files] == [
         "grey-nuclei-objects.csv",
         "grey-nuclei-coco.json",
-        "grey-nuclei-geojson.geojson",
+        "grey-nuclei.geojson",
     ]
     assert "area (µm²)" in Path(files[0]).read_text("utf-8-sig")
     assert json.loads(Path(files[1]).read_text())["annotations"][0]["area"] == 600

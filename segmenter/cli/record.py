@@ -123,11 +123,11 @@ class Record:
                 return name
 
     def _source(self, path: Path) -> str:
-        absolute = os.path.normpath(path.absolute())
+        absolute = Path(os.path.realpath(path.parent)) / path.name  # by whatever links it was reached
         try:
-            return Path(os.path.relpath(absolute, self.out)).as_posix()
+            return Path(os.path.relpath(absolute, os.path.realpath(self.out))).as_posix()
         except ValueError:  # on Windows there is no way from one drive to another
-            return Path(absolute).as_posix()
+            return absolute.as_posix()
 
     def write_summary(self) -> None:
         """Write ``summary.csv``, whole or not at all: a row for each class of each picture that has results."""
