@@ -12,6 +12,7 @@ import pytest
 
 from segmenter import ImageError, WeightsError
 from segmenter.config import CHECKSUM_FILE, CONFIG_FILE, WEIGHTS_FILE, Config, load_config
+from segmenter.geo import GeoError, read_georeference
 from segmenter.image import read_image
 from segmenter.networks import build_network, load_network, save_network
 
@@ -42,6 +43,31 @@ def test_pictures(count: int) -> None:
                 assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
                 read += 1
     assert 0.05 * count < read < 0.95 * count  # the mutants are neither all good nor all bad
+
+
+@amounts
+def test_geotiffs(tmp_path: Path, count: int) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    path = tmp_path / "lake.tif"
+    files = []
+    for crs, origin in (("EPSG:32633", (500_000, 4_600_000)), ("EPSG:4326", (12, 42)), ("EPSG:3857", (1e6, 5e6))):
+        place = rasterio.transform.from_origin(*origin, 10, 10)
+        with rasterio.open(path, "w", "GTiff", 4, 3, 1, crs, place, "uint8") as dataset:
+            dataset.write(np.zeros((1, 3, 4), np.uint8))
+        files.append(path.read_bytes())
+    found = 0
+    for number, data in enumerate(mutants(files, count // 5)):
+        path.write_bytes(data)
+        try:
+            place = read_georeference(path)
+        except GeoError as error:
+            assert_sentence(str(error))
+        except Exception as error:
+            pytest.fail(f"mutant {number} raised {type(error).__name__}: {error}")
+        else:
+            assert place is None or place.metres is None or 0 < place.metres < np.inf
+            found += place is not None
+    assert found > count // 50
 
 
 @pytest.fixture(scope="module")
