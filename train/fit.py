@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -183,7 +182,6 @@ def train_recipe(
     parameters = f"{count_parameters(network):,} parameters"
     print(f"{len(train)} training and {len(val)} validation pictures, {parameters}", flush=True)
 
-    started = time.monotonic()
     trainer, module, history = fit(training, recipe, config, network, train, val, out, options)
     if not trainer.is_global_zero:
         return False
@@ -192,7 +190,7 @@ def train_recipe(
     module.load_state_dict(state, strict=False)
     if start and recipe.start_share:
         average(module.network, load_network(start)[0], recipe.start_share)
-    minutes = (time.monotonic() - started) / 60
+    minutes = sum(epoch["minutes"] for epoch in history.epochs)
     chosen = history.best()
     metrics = {**chosen, "epochs": len(history.epochs), "minutes": round(minutes, 1)}
     save_network(module.network, replace(config, metrics=metrics), out)

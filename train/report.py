@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,20 @@ CELL = 160  # pixels a picture takes on a sheet
 
 
 class History(Callback):
-    """The scores of every epoch; survives in the checkpoint, so curves of a resumed run are whole."""
+    """The scores of every epoch and its minutes; survives in the checkpoint, so that those of a resumed run are
+    whole."""
 
     def __init__(self) -> None:
         self.epochs: list[dict[str, float]] = []
+        self._began = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._began = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.epochs.append({"epoch": trainer.current_epoch, **scores})
+        minutes = (time.monotonic() - self._began) / 60
+        self.epochs.append({"epoch": trainer.current_epoch, "minutes": minutes, **scores})
         line = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
         print(f"\nepoch {trainer.current_epoch}: {line}", flush=True)
 
