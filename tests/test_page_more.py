@@ -20,8 +20,9 @@ from PIL import Image
 from page import charts, diagram, extra, handlers, models_tab, pictures, score_tab
 from page import examples as own_examples
 from page.examples import examples
-from segmenter import TASKS, WeightsError
+from segmenter import TASKS, Segmenter, WeightsError
 from segmenter.predict import WEIGHTS
+from segmenter.suggest import suggest
 
 pytest_plugins = ["page_fakes"]
 
@@ -242,3 +243,11 @@ def test_every_extra_is_pinned() -> None:
         assert each.url.startswith("https://raw.githubusercontent.com/") and len(each.sha256) == 64
         assert len(each.url.split("/")[5]) == 40 and each.task in TASKS  # a commit
     assert len({each.name for each in extra.EXTRAS}) == len(extra.EXTRAS) == 7
+
+
+def test_every_example_is_known_to_its_model() -> None:
+    """The committed models suggest themselves for them, and find nothing strange about them."""
+    models = {task: Segmenter.load(task) for task in TASKS}
+    for example in examples():
+        assert suggest(example.path, models).task == example.task, example.title
+        assert models[example.task].predict(example.path).notice is None, example.title

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -120,6 +120,15 @@ STYLES: dict[str, list[v2.Transform]] = {
         *_quality(),
     ],
 }
+
+
+def restyled(images: Iterable[np.ndarray], recipe: Recipe) -> Iterator[np.ndarray]:
+    """Images (H, W, 3) uint8 in the colours, stains and qualities that training shows them in, at their own scale."""
+    torch.manual_seed(recipe.seed)
+    style = v2.Compose([v2.Identity(), *STYLES[recipe.augment]])
+    for image in images:
+        found = style(tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)))
+        yield found.permute(1, 2, 0).contiguous().numpy()
 
 
 class Apply:

@@ -37,7 +37,7 @@ from segmenter.instances import label_objects
 from segmenter.networks import load_network
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
-from train.augment import validation_transform
+from train.augment import restyled, validation_transform
 from train.data import IGNORE, DataError, Example, Examples, data_root, shows, spread
 from train.fit import TrainingTask
 from train.recipe import Recipe
@@ -147,9 +147,10 @@ def fit_familiarity(
     """Learn to tell pictures of the task from others; None where these or the network's features are missing.
 
     For each of the ``parts`` of a description, given by their lengths, logistic regression between training pictures
-    of the task, in colour and in grey, and pictures of the other tasks, VOC's pictures without what the task looks
-    for, and drawn ones, all as they are and disguised. The limit lies below what 98 of 100 validation pictures have
-    by their strictest judge, by a quarter of the way from there to what 98 of 100 of the others stay under.
+    of the task, as they are, as training varies them and in grey, and pictures of the other tasks, VOC's pictures
+    without what the task looks for, and drawn ones, all as they are and disguised. The limit lies below what 98 of 100
+    validation pictures have by their strictest judge, by a quarter of the way from there to what 98 of 100 of the
+    others stay under.
     """
     if not parts:
         return None
@@ -169,7 +170,7 @@ def fit_familiarity(
         print(f"familiarity is not measured: {error}")
         return None
     known = list(pictures(own))
-    positive = descriptions(segmenter, [*known, *map(grey, known[::4])])
+    positive = descriptions(segmenter, [*known, *restyled(known, recipe), *map(grey, known[::4])])
     strange = [*pictures(others), *drawn()]
     negative = descriptions(segmenter, [*strange, *map(disguised, strange, cycle(DISGUISES))])
     ends = np.cumsum(parts)[:-1]
