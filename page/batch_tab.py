@@ -30,13 +30,7 @@ INVITATION = words.stage(
     "A broken file does not keep the others.",
     icon=STACK_ICON,
 )
-
-
-def said(text: str) -> str:
-    return f'<p class="summary" role="status">{text}</p>'
-
-
-WAITING = said("Waiting for its turn…")
+WAITING = words.stage("Waiting for its turn…", "It begins as soon as another batch ends.", icon=STACK_ICON)
 
 
 class Progress(NamedTuple):
@@ -50,9 +44,9 @@ class Progress(NamedTuple):
     file: Any
 
 
-def on_ask() -> tuple[Event, str, Any, Any]:
+def on_ask() -> tuple[Event, Any, Any, Any]:
     """A batch waits for its turn: what the Cancel button sets and the batch looks at, and what is seen meanwhile."""
-    return Event(), WAITING, gr.update(interactive=False), gr.update(visible=True)
+    return Event(), gr.update(value=WAITING, visible=True), gr.update(interactive=False), gr.update(visible=True)
 
 
 def on_cancel(job: Event | None) -> str:
@@ -63,10 +57,14 @@ def on_cancel(job: Event | None) -> str:
     return said("Stopping…")
 
 
-def on_failure(shown: str) -> Progress:
-    """A batch ended with an error; one that still waits, by what is ``shown``, did not begin, as the page is busy. That
+def on_failure(stage: str) -> Progress:
+    """A batch ended with an error; one that still waits, by its ``stage``, did not begin, as the page is busy. That
     Gradio tells."""
-    return _idle(INVITATION) if shown == WAITING else Progress(*[gr.skip()] * len(Progress._fields))
+    return _idle(INVITATION) if stage == WAITING else Progress(*[gr.skip()] * len(Progress._fields))
+
+
+def said(text: str) -> str:
+    return f'<p class="summary" role="status">{text}</p>'
 
 
 def on_start(task: str, files: Sequence[GradioFile] | None, job: Event) -> Iterator[Progress]:
@@ -179,7 +177,7 @@ def build() -> None:
             rows = gr.HTML(elem_id="batch-rows", apply_default_css=False)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     shown = list(Progress(stage, progress, rows, start, cancel, file))
-    asked = start.click(on_ask, None, [job, progress, start, cancel], queue=False, **quiet)
+    asked = start.click(on_ask, None, [job, stage, start, cancel], queue=False, **quiet)
     begun = asked.then(on_start, [task, files, job], shown, preprocess=False, **batch.LANE, **quiet)
-    begun.failure(on_failure, progress, shown, queue=False, **quiet)
+    begun.failure(on_failure, stage, shown, queue=False, **quiet)
     cancel.click(on_cancel, job, progress, queue=False, **quiet)

@@ -53,10 +53,27 @@ def test_a_picture_becomes_a_result(open_tab: Callable[..., Tab], task: str, wid
     counted = [int(text.replace(",", "")) for text in tab.page.locator("#table td:nth-child(2)").all_inner_texts()]
     assert sum(counted) == width_wh * height_wh
     said = tab.page.locator("#summary .summary").inner_text()
-    without_area = re.sub(r", [\d,.]+ ha", "", said)  # the pixel size may change after the picture was drawn
+    without_area = re.sub(
+        r", [\d,.]+ ha at 10 m a pixel", "", said
+    )  # the pixel size may change after the picture was drawn
     assert tab.page.get_attribute("#result img", "alt") == f"Overlay: {without_area}"
     assert tab.page.is_visible("#objects") == (task == "nuclei")
     assert tab.overflow() <= 0
+
+
+def test_another_model_is_chosen_while_one_reads(open_tab: Callable[..., Tab], tmp_path: Path) -> None:
+    """The picture stays, the later choice is shown, and the earlier run does not come after it."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8)).save(tmp_path / "large.jpg")
+    tab = open_tab()
+    tab.page.click("#task label:has(input[value=water])")
+    tab.upload(tmp_path / "large.jpg")
+    tab.page.wait_for_selector("#picture img")
+    tab.page.wait_for_timeout(500)
+    tab.page.click("#task label:has(input[value=cars])")
+    tab.page.wait_for_selector("#summary .summary")
+    assert "car" in tab.page.inner_text("#summary .summary").lower()
+    tab.page.wait_for_timeout(3000)
+    assert "car" in tab.page.inner_text("#summary .summary").lower() and tab.page.is_visible("#picture img")
 
 
 def test_looking_changes_the_picture(open_tab: Callable[..., Tab]) -> None:

@@ -230,7 +230,7 @@ def test_the_tab_is_ready_again_after_an_error(fakes: Fakes, picture: Path, monk
 
 def test_a_cancelled_tab_says_so(fakes: Fakes, picture: Path) -> None:
     job, waiting, start, cancel = batch_tab.on_ask()
-    assert "Waiting for its turn" in waiting and not start["interactive"] and cancel["visible"]
+    assert "Waiting for its turn" in waiting["value"] and not start["interactive"] and cancel["visible"]
     assert "Stopping" in batch_tab.on_cancel(job)
     *_, last = batch_tab.on_start("cars", [given(picture)], job)
     assert "0 of 1 pictures segmented" in last.bar and "the rest was cancelled" in last.bar and last.file["visible"]
