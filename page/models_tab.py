@@ -25,6 +25,12 @@ from segmenter.export import overlay_image
 from segmenter.predict import WEIGHTS
 
 SHEET_WH = (360, 260)  # of each picture on the sheet
+SPLITS = {
+    "test": "Test",
+    "val": "Validation",
+    "voc": "Photos from Pascal VOC",
+    "stage1_test": "Other laboratories",
+}
 SCORES = {
     "mean_iou": "Mean IoU",
     "foreground_iou": "Foreground IoU",
@@ -79,10 +85,10 @@ def scores(metrics: Mapping[str, Any] | None) -> str:
     splits = {split: found["own_size"] for split, found in metrics.items() if "own_size" in found}
     names = [name for name in SCORES if any(name in found for found in splits.values())]
     body = [
-        [escape(split), f"{found['images']:,}", *(_number(found.get(name)) for name in names)]
+        [escape(SPLITS.get(split, split)), f"{found['images']:,}", *(_number(found.get(name)) for name in names)]
         for split, found in sorted(splits.items(), key=lambda item: item[0] != "test")
     ]
-    return words.grid("Scores of each split", ["Split", "Pictures", *(SCORES[name] for name in names)], body)
+    return words.grid("Scores of each split", ["Pictures", "Number", *(SCORES[name] for name in names)], body)
 
 
 def _number(value: float | None) -> str:

@@ -65,6 +65,9 @@ the picture.""",
 }
 
 
+SPLITS = {"voc": ", photographs from Pascal VOC", "stage1_test": ", pictures of other laboratories"}
+
+
 def card(task: Task) -> str:
     """The model card of a task as Markdown."""
     folder = WEIGHTS / task.name
@@ -73,7 +76,9 @@ def card(task: Task) -> str:
     megabytes = (folder / WEIGHTS_FILE).stat().st_size / 1e6
     parameters = count_parameters(build_network(config.network))
     sources = "\n".join(f"- [{s.title}]({s.url}), {s.licence}. {s.citation}." for s in task.sources)
-    blocks = "\n\n".join(f"Split `{split}`:\n\n```\n{table(found)}\n```" for split, found in scores.items())
+    blocks = "\n\n".join(
+        f"Split `{split}`{SPLITS.get(split, '')}:\n\n```\n{table(found)}\n```" for split, found in scores.items()
+    )
     recipe = "\n".join(f"| {name} | {value} |" for name, value in config.recipe.items() if value not in ({}, None))
     trained = config.metrics
     names = ", ".join(task.class_names)
