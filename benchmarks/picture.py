@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks.measure import parser, table, times
 from benchmarks.pictures import generated, jpeg
 from segmenter import Segmenter
-from segmenter.image import auto_contrast, fit, read_image
+from segmenter.fitting import auto_contrast, fit
+from segmenter.image import read_image
 from segmenter.tasks import TASKS
 from segmenter.tiling import tile_rows
 

@@ -16,7 +16,8 @@ from page.log import note
 from page.models import segmenter_for
 from segmenter import ClassStats, ImageError, Segmentation
 from segmenter.draw import shrink
-from segmenter.image import pick_nearest, read_image
+from segmenter.fitting import pick_nearest
+from segmenter.image import read_image
 from segmenter.measure import ObjectStats, objects
 
 DISPLAY_SIDE = 1600  # pixels: sharp on dense screens, and it bounds what a session holds to about 35 MB

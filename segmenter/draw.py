@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from segmenter.image import fitted_size, pick_nearest
+from segmenter.fitting import fitted_size, pick_nearest
 from segmenter.result import Segmentation
 from segmenter.tasks import Task
 

@@ -16,7 +16,8 @@ from PIL import Image
 from segmenter.config import Config, WeightsError
 from segmenter.engine import Engine, load_engine
 from segmenter.enlarge import choose, enlarge, shares
-from segmenter.image import MAX_PIXELS, ImageError, ImageSource, auto_contrast, fit, read_image
+from segmenter.fitting import auto_contrast, fit
+from segmenter.image import MAX_PIXELS, ImageError, ImageSource, read_image
 from segmenter.result import Segmentation
 from segmenter.tasks import Task, get_task
 from segmenter.threads import usable_cpus

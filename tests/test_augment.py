@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from segmenter.image import PAD_VALUE
+from segmenter.fitting import PAD_VALUE
 from train.augment import STYLES, training_transform, validation_transform
 from train.recipe import Recipe
 

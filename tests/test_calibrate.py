@@ -15,7 +15,7 @@ from segmenter.config import Config, Familiarity, Judge, load_config
 from segmenter.engine_torch import TorchEngine
 from segmenter.networks import build_network, save_network
 from segmenter.tasks import TASKS
-from train import calibrate, nuclei, pets, water
+from train import calibrate, familiarity, nuclei, pets, water
 from train.recipe import Recipe
 
 SMALL = Recipe({"_model_class": "Unet", "encoder_name": "mobilenet_v2", "decoder_channels": [8, 8, 8, 4, 4]}, size=64)
@@ -102,7 +102,7 @@ def test_seeds_are_chosen_by_their_precision(root, monkeypatch):
 def test_familiarity_tells_the_sides_apart():
     rng = np.random.default_rng(0)
     near, far = rng.normal(0, 1, (60, 8)), rng.normal(0, 1, (80, 8)) + [4, *[0] * 7]
-    weights, bias = calibrate.logistic_regression(near, far)
+    weights, bias = familiarity.logistic_regression(near, far)
     known = Familiarity((Judge(tuple(weights), bias),))
     assert np.mean([known.score(row) > 0 for row in near]) > 0.95
     assert np.mean([known.score(row) < 0 for row in far]) > 0.95
@@ -141,7 +141,7 @@ def test_a_network_without_an_encoder_has_no_familiarity(root):
     config, recipe = water_config(), water.RECIPES["default"]
     segmenter = Segmenter(TASKS["water"], TorchEngine(Sure(2.0, 0.0), config), config)
     val = water.examples(root, "val", recipe)
-    assert calibrate.fit_familiarity(water.TRAINING, segmenter, [], val, root, recipe) is None
+    assert familiarity.fit_familiarity(water.TRAINING, segmenter, [], val, root, recipe) is None
 
 
 @pytest.mark.parametrize("size", [(40, 60), (150, 90)])
@@ -163,7 +163,7 @@ def nuclei_config(config: Config, familiarity: Familiarity) -> Config:
 
 
 def test_drawn_pictures_are_pictures():
-    pictures = list(calibrate.drawn())
+    pictures = list(familiarity.drawn())
     assert len(pictures) == 7 * 12
     assert {(picture.shape, picture.dtype) for picture in pictures} == {
         ((256, 256, 3), np.dtype(np.uint8)),
@@ -175,12 +175,12 @@ def test_drawn_pictures_are_pictures():
 def test_disguises_change_what_a_picture_looks_like():
     image = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
     image[:45] //= 2
-    of = {name: calibrate.disguised(image, name) for name in calibrate.DISGUISES}
+    of = {name: familiarity.disguised(image, name) for name in familiarity.DISGUISES}
     assert (of["grey"] == of["grey"][..., :1]).all() and of["grey"].shape == image.shape
     assert set(np.unique(of["two tones"])) == {0, 255}
     assert (of["negative"] == 255 - image).all()
     assert of["detail"].shape == (256, 256, 3) and of["detail"].dtype == np.uint8
-    assert calibrate.disguised(image[:1, :1], "detail").shape == (256, 256, 3)
+    assert familiarity.disguised(image[:1, :1], "detail").shape == (256, 256, 3)
 
 
 def test_the_command_writes_the_config(root, trained, tmp_path, capsys):

@@ -15,6 +15,7 @@ FLOORS = (
         "segmenter.config",
         "segmenter.contours",
         "segmenter.enlarge",
+        "segmenter.fitting",
         "segmenter.geo",
         "segmenter.image",
         "segmenter.instances",

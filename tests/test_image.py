@@ -10,7 +10,8 @@ import tifffile
 import torch
 from PIL import Image
 
-from segmenter.image import ImageError, auto_contrast, fit, fitted_size, read_image
+from segmenter.fitting import auto_contrast, fit, fitted_size
+from segmenter.image import ImageError, read_image
 
 INDEX_COLOURS = [(10, 20, 30), (200, 100, 0), (0, 0, 255)]
 

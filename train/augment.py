@@ -13,7 +13,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from segmenter.image import PAD_VALUE, auto_contrast
+from segmenter.fitting import PAD_VALUE, auto_contrast
 from segmenter.tasks import InputPolicy
 from train.data import IGNORE, Transform
 from train.recipe import Recipe

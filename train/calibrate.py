@@ -16,40 +16,32 @@ import argparse
 import importlib
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from scipy.optimize import minimize
-from torch import Tensor, nn
+from torch import nn
 
 from segmenter import Segmenter, WeightsError
 from segmenter import metrics as scores
-from segmenter.config import Config, Familiarity, Judge, save_config
+from segmenter.config import Config, save_config
 from segmenter.engine import Engine, load_engine
-from segmenter.image import ImageError, read_image
 from segmenter.inference import Encoder, class_probabilities, map_probabilities, normalise
 from segmenter.instances import label_objects
 from segmenter.networks import load_network
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
-from train.augment import restyled, validation_transform
-from train.data import IGNORE, DataError, Example, Examples, data_root, shows, spread
+from train.augment import validation_transform
+from train.data import IGNORE, DataError, Example, Examples, data_root, spread
+from train.familiarity import fit_familiarity
 from train.fit import TrainingTask
 from train.recipe import Recipe
 from train.rounding import chosen_rounding
-from train.voc import voc_examples
 
-PAPER, INK = (235, 230, 220), (30, 28, 35)
-DISGUISES = ("grey", "two tones", "negative", "detail")
 PIXELS = 4000  # drawn from each validation picture to find temperature and offsets
-# Pictures that familiarity is learnt from: of the task and again of VOC's that show it, of each other task, and of
-# VOC's that do not.
-OWN, OTHERS, EVERYDAY = 300, 120, 500
 ROUNDED = 40  # validation pictures that tell how the decoder rounds to 8 bits
 SEED_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 MIN_OBJECTS = (10, 20, 30)
@@ -134,149 +126,6 @@ def choose_seeds(training: TrainingTask, engine: Engine, config: Config, val: Se
             print(f"seeds above {threshold}, objects from {size} pixels: AP {precision:.4f} on validation")
             found.append((precision, replace(segmenter.config, min_object=size)))
     return max(found, key=lambda candidate: candidate[0])[1]
-
-
-def fit_familiarity(
-    training: TrainingTask,
-    segmenter: Segmenter,
-    parts: Sequence[int],
-    val: Sequence[Example],
-    root: Path,
-    recipe: Recipe,
-) -> Familiarity | None:
-    """Learn to tell pictures of the task from others; None where these or the network's features are missing.
-
-    For each of the ``parts`` of a description, given by their lengths, logistic regression between training pictures
-    of the task, as they are, as training varies them and in grey, and pictures of the other tasks, VOC's pictures
-    without what the task looks for, and drawn ones, all as they are and disguised. The limit lies below what 98 of 100
-    validation pictures have by their strictest judge, by a quarter of the way from there to what 98 of 100 of the
-    others stay under.
-    """
-    if not parts:
-        return None
-    sources = {example.source for example in val}
-    own = spread([e for e in training.examples(root, "train", recipe) if e.source in sources], OWN)
-    try:
-        everyday: tuple[list[Example], list[Example]] = ([], [])
-        for example in voc_examples(root, "train", training.voc):
-            everyday[shows(example)].append(example)
-        own += spread(everyday[True], OWN)
-        others = spread(everyday[False], EVERYDAY)
-        for name in TASKS:
-            if name != training.task.name:
-                other: TrainingTask = importlib.import_module(f"train.{name}").TRAINING
-                others += spread(other.examples(root, "val", other.recipes["default"]), OTHERS)
-    except DataError as error:
-        print(f"familiarity is not measured: {error}")
-        return None
-    known = list(pictures(own))
-    positive = descriptions(segmenter, [*known, *restyled(known, recipe), *map(grey, known[::4])])
-    strange = [*pictures(others), *drawn()]
-    negative = descriptions(segmenter, [*strange, *map(disguised, strange, cycle(DISGUISES))])
-    ends = np.cumsum(parts)[:-1]
-    sides = (np.split(rows, ends, axis=1) for rows in (positive, negative))
-    fitted = [logistic_regression(*part) for part in zip(*sides, strict=True)]
-
-    def shifted(limit: float) -> Familiarity:
-        judges = [
-            Judge(tuple(round(float(w), 5) for w in weights), round(float(bias - limit), 5)) for weights, bias in fitted
-        ]
-        return Familiarity(tuple(judges))
-
-    found = shifted(0)
-    validation = descriptions(segmenter, pictures(val))
-    usual, foreign = (
-        np.quantile([found.score(row) for row in rows], share) for rows, share in ((validation, 0.02), (negative, 0.98))
-    )
-    return shifted(usual - 0.25 * max(0.0, usual - foreign))
-
-
-def pictures(examples: Iterable[Example]) -> Iterator[np.ndarray]:
-    """The images of examples; one that cannot be read is told and left out."""
-    for example in examples:
-        try:
-            yield read_image(example.image)
-        except ImageError as error:
-            print(f"left out: {error}")
-
-
-def descriptions(segmenter: Segmenter, images: Iterable[np.ndarray]) -> np.ndarray:
-    """Rows (N, F) float64."""
-    return np.stack([segmenter.describe(image) for image in images]).astype(np.float64)
-
-
-def grey(image: np.ndarray) -> np.ndarray:
-    """An image (H, W, 3) without its colours."""
-    return np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
-
-
-def disguised(image: np.ndarray, disguise: str) -> np.ndarray:
-    """An image (H, W, 3) by another look, which makes it no picture of any task: people also upload drawings, scans,
-    negatives and details."""
-    if disguise == "grey":
-        return grey(image)
-    if disguise == "two tones":
-        light = grey(image)
-        return np.where(light > light.mean(), 255, 0).astype(np.uint8)
-    if disguise == "negative":
-        return 255 - image
-    top, left = (3 * length // 8 for length in image.shape[:2])  # a detail, blurred by enlarging it
-    detail = Image.fromarray(image[top : -top or None, left : -left or None])
-    return np.asarray(detail.resize((256, 256), Image.Resampling.BICUBIC))
-
-
-def drawn() -> Iterator[np.ndarray]:
-    """Pictures of no task: flat colours, gradients, stripes, boards, noise, shaded balls and text, of 256x256 or
-    512x512 pixels, (H, W, 3) uint8."""
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:256, :256] / 255
-    for size in (4, 6, 9, 12, 16, 24, 33):
-        low, high = rng.integers(0, 256, (2, 3))
-        balls = np.zeros((256, 256))
-        for row, column, radius in rng.uniform((0, 0, 0.1), (1, 1, 0.5), (max(1, 40 // size), 3)):
-            height = 1 - ((y - row) ** 2 + (x - column) ** 2) / radius**2
-            balls = np.maximum(balls, height.clip(0) ** 0.5 * rng.uniform(0.7, 1, (256, 256)))
-        for share in (
-            np.full_like(x, 0.5),
-            x * rng.random() + y * rng.random(),
-            (x * 256 // size) % 2,
-            (x * 256 // size + y * 256 // size) % 2,
-            rng.random((256, 256)),
-            np.kron(rng.random((256 // size + 1,) * 2), np.ones((size, size)))[:256, :256],
-            balls,
-        ):
-            yield (low + share.clip(0, 1)[..., None] * (high - low)).astype(np.uint8)
-        yield (balls * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
-        for paper, ink in ((high.tolist(), low.tolist()), (PAPER, INK), (INK, PAPER), ([255] * 3, [0] * 3)):
-            page = Image.new("RGB", (512, 512), tuple(paper))
-            for line in range(6, 508, size + 8):
-                letters = np.where(rng.random(90) < 0.17, " ", [chr(code) for code in rng.integers(97, 123, 90)])
-                ImageDraw.Draw(page).text((8, line), "".join(letters), tuple(ink), font_size=size + 6)
-            yield np.asarray(page)
-
-
-def logistic_regression(positive: np.ndarray, negative: np.ndarray, decay: float = 1e-2) -> tuple[np.ndarray, float]:
-    """Weights (F,) and bias that tell rows (N, F) of ``positive`` from ``negative``; both sides weigh alike."""
-    rows = np.concatenate([positive, negative])
-    mean, deviation = rows.mean(0), rows.std(0) + 1e-6
-    sides = [torch.from_numpy((side - mean) / deviation) for side in (positive, negative)]
-    weights = torch.zeros(rows.shape[1], dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights, bias], max_iter=500, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        wrong = [
-            nn.functional.softplus(sign * (side @ weights + bias)).mean()
-            for sign, side in zip((-1, 1), sides, strict=True)
-        ]
-        total = sum(wrong, decay * weights.square().sum())
-        total.backward()  # type: ignore[no-untyped-call]
-        return total
-
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
-    scaled = weights.detach().numpy() / deviation
-    return scaled, float(bias.detach()) - float(scaled @ mean)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

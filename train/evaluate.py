@@ -28,7 +28,7 @@ from segmenter import Segmentation, Segmenter, WeightsError
 from segmenter import metrics as scores
 from segmenter.config import METRICS_FILE
 from segmenter.files import write_whole
-from segmenter.image import pick_nearest
+from segmenter.fitting import pick_nearest
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
 from train import report
