@@ -25,6 +25,19 @@
       for (const radio of group.querySelectorAll("input[type=radio]")) radio.name = group.id;
     }
   };
-  joinRadios();
-  new MutationObserver(joinRadios).observe(document.body, { childList: true, subtree: true });
+
+  // Gradio's slider takes no texts for those who hear its two pictures.
+  const describeSlider = () => {
+    const found = document.querySelector("#summary .summary")?.textContent ?? "";
+    for (const image of document.querySelectorAll("#slider img")) {
+      image.alt = /-compare\.\w+$/.test(image.src) ? `After: ${found}` : "Before: the picture you gave";
+    }
+  };
+
+  const mend = () => {
+    joinRadios();
+    describeSlider();
+  };
+  mend();
+  new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
 }

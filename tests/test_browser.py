@@ -97,8 +97,10 @@ def test_looking_changes_the_picture(open_tab: Callable[..., Tab]) -> None:
     changes(lambda: tab.page.click("#mode label:has(input[value='One class'])"))
     changes(lambda: tab.page.click("#one label:has(input[value=border])"))
     tab.page.click("#mode label:has(input[value=Compare])")
-    tab.page.wait_for_selector("#slider img")
-    assert not tab.page.is_visible("#result")
+    tab.page.wait_for_selector("#slider img[alt^='Before: ']")
+    said = tab.page.locator("#slider img[alt^='After: ']").get_attribute("alt")
+    assert said == f"After: {tab.page.inner_text('#summary .summary')}"
+    assert tab.page.locator("#slider img").count() == 2 and not tab.page.is_visible("#result")
     assert tab.page.inner_text("#summary .facts") == facts
 
 
