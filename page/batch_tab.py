@@ -52,19 +52,15 @@ def on_ask() -> tuple[Event, Any, Any, Any]:
 def on_cancel(job: Event | None) -> str:
     """Stop in the picture under way; what is done stays."""
     if job is None:
-        return said("There is no batch any more; start it again.")
+        return words.headline("There is no batch any more; start it again.")
     job.set()
-    return said("Stopping…")
+    return words.headline("Stopping…")
 
 
 def on_failure(stage: str) -> Progress:
     """A batch ended with an error; one that still waits, by its ``stage``, did not begin, as the page is busy. That
     Gradio tells."""
     return _idle(INVITATION) if stage == WAITING else Progress(*[gr.skip()] * len(Progress._fields))
-
-
-def said(text: str) -> str:
-    return f'<p class="summary" role="status">{text}</p>'
 
 
 def on_start(task: str, files: Sequence[GradioFile] | None, job: Event) -> Iterator[Progress]:
@@ -121,7 +117,7 @@ def _done(rows: Sequence[tuple[batch.Row, str]], total: int, seconds: float, tar
     text += "; the rest was cancelled" if len(rows) < total else ""
     return Progress(
         stage=gr.update(visible=False),
-        bar=said(f"{text}."),
+        bar=words.headline(f"{text}."),
         table=table(rows),
         start=gr.update(interactive=True),
         cancel=gr.update(visible=False),
@@ -133,7 +129,7 @@ def bar(done: int, total: int, seconds: float) -> str:
     """How many of how many, the time left as far as it can be told, and a bar."""
     left = f", about {duration(seconds / done * (total - done))} left" if done else ""
     line = f'<progress max="{total}" value="{done}" aria-label="Pictures done"></progress>'
-    return said(f"{done:,} of {total:,}{left}") + line
+    return words.headline(f"{done:,} of {total:,}{left}") + line
 
 
 def duration(seconds: float) -> str:

@@ -192,12 +192,14 @@ def fluorescence(side: int = 512) -> Image.Image:
 def tissue(side: int = 512) -> Image.Image:
     """Nuclei in tissue, blue with haematoxylin among fibres red with eosin; what the dyes absorb is by Ruifrok and
     Johnston (Analytical and Quantitative Cytology and Histology, 2001)."""
+    from skimage.color.colorconv import rgb_from_hed
+
     random = np.random.default_rng(5)
     nuclei = _nuclei(random, side, 110) * (1 + 0.25 * _clouds(random, side, 4, 3))
     fibres = 0.32 + 0.1 * _clouds(random, side, 40, 6) + 0.05 * _clouds(random, side, 6, 3)
     dyes = np.stack([0.1 + nuclei, (fibres * (1 - 0.5 * nuclei)).clip(0.05)], axis=-1)
     dyes = ndimage.gaussian_filter(dyes, (0.8, 0.8, 0))
-    absorbed = dyes @ np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
+    absorbed = dyes @ rgb_from_hed[:2]
     pixels = 245 * np.exp(-absorbed) + 3 * random.standard_normal((side, side, 1))
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 

@@ -112,7 +112,7 @@ def on_example(event: gr.EventData, desk: Desk, *looks: Any) -> Page:
     known = all_examples()
     example = known[int(event.index) % len(known)]
     page = _with_picture(_run(example.task, given({"path": example.path}), desk, Look(*looks)))
-    return page if page is UNCHANGED else page._replace(task=example.task)
+    return _choosing(page, example.task)
 
 
 def on_more() -> tuple[str, Any]:
@@ -138,7 +138,7 @@ def on_suggest(task: str, shown: GradioFile | None, desk: Desk) -> str:
 def on_take(event: gr.EventData, shown: GradioFile | None, desk: Desk, *looks: Any) -> Page:
     """The suggested task is taken over; the event carries its name as ``task``."""
     task = event.task if event.task in TASKS else next(iter(TASKS))
-    return on_task(task, shown, desk, *looks)._replace(task=task)
+    return _choosing(on_task(task, shown, desk, *looks), task)
 
 
 @logged("look")
@@ -184,6 +184,8 @@ def _run(task: str, source: Given, desk: Desk, looks: Look) -> Page:
     is_superseded = desk.begin(source)
     try:
         view = look(source, task, is_superseded)
+        if is_superseded():
+            raise Stopped
     except Stopped:
         note(outcome="cancelled")
         return UNCHANGED
@@ -196,9 +198,6 @@ def _run(task: str, source: Given, desk: Desk, looks: Look) -> Page:
             desk.begin(None)
             return page
         return page._replace(picture=gr.skip())
-    if is_superseded():
-        note(outcome="cancelled")
-        return UNCHANGED
     names = TASKS[task].class_names[1:]
     drawn = _drawn(view, looks._replace(classes=names, one=names[0]))
     unit = TASKS[task].length_unit
@@ -273,6 +272,11 @@ def _measured(view: View, pixel_size: float | None) -> Measured:
         histogram=charts.histogram([found.area * factor for found in view.objects or ()], unit),
         objects=words.objects_table(view.objects or (), pixel_size if sized else None, task),
     )
+
+
+def _choosing(page: Page, task: str) -> Page:
+    """A page that chooses its task too, unless a later run has superseded it."""
+    return page if page == UNCHANGED else page._replace(task=task)
 
 
 def _with_picture(page: Page) -> Page:

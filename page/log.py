@@ -84,9 +84,12 @@ def request(action: str) -> Iterator[dict[str, Any]]:
     except gr.Error:
         facts["outcome"] = "refused"
         raise
-    except (GeneratorExit, Stopped):  # whoever waited for more is gone
+    except GeneratorExit:  # whoever waited for more is gone
         facts["outcome"] = "cancelled"
         raise
+    except Stopped as error:  # whoever asked is gone; Gradio would print where
+        facts["outcome"] = "cancelled"
+        raise gr.Error(str(error), print_exception=False) from error
     except Exception as error:
         facts["outcome"], fault = "failed", error
         raise gr.Error(FAULT.format(facts["request"]), print_exception=False) from error

@@ -100,7 +100,7 @@ def report_html(report: Mapping[str, Any], task: Task) -> str:
     )
     ignored = f'<p class="facts">{report["ignored"]:,} pixels without a truth do not count.</p>'
     return (
-        f'<p class="summary" role="status">{_headline(report)}</p>{ignored if report["ignored"] else ""}'
+        f"{words.headline(_headline(report))}{ignored if report['ignored'] else ''}"
         f'<dl class="figures">{tiles}</dl>{per_class}'
         f'<h2 class="part">Confusion matrix</h2>{confusion(report["confusion"], task.class_names)}'
     )

@@ -93,11 +93,16 @@ def sentence_of(view: View, pixel_size: float | None = None) -> str:
     return sentence(view.stats, view.shown.task, areas, pixel_size)
 
 
+def headline(text: str) -> str:
+    """The line that says what came of something, in HTML, told to those who hear the page as it changes."""
+    return f'<p class="summary" role="status">{text}</p>'
+
+
 def summary(view: View, pixel_size: float | None = None) -> str:
     height, width = view.size
     notice = view.shown.notice
     return (
-        f'<p class="summary" role="status">{escape(sentence_of(view, pixel_size))}</p>'
+        headline(escape(sentence_of(view, pixel_size)))
         + (f'<p class="notice">{escape(notice)}</p>' if notice else "")
         + f'<p class="facts">{width:,} × {height:,} pixels, {view.seconds:.1f} s</p>'
     )

@@ -26,7 +26,7 @@ from starlette.responses import PlainTextResponse
 import app
 from page import api, batch_tab, guard, handlers, health, log, view, workspace
 from page.desk import Desk
-from segmenter import TASKS
+from segmenter import TASKS, Stopped
 
 pytest_plugins = ["page_fakes"]
 
@@ -223,6 +223,18 @@ def test_a_refusal_is_a_line(fakes: dict[str, FakeSegmenter], tmp_path: Path, li
         ("segment", "refused", "info"),
     ]
     assert "gone" not in json.dumps(lines())
+
+
+def test_a_picture_that_nobody_waits_for_is_cancelled(
+    fakes: dict[str, FakeSegmenter], monkeypatch: pytest.MonkeyPatch, picture: Path, lines: Any
+) -> None:
+    def stopped(source: object, stop: object) -> None:
+        raise Stopped("nobody waits.")
+
+    monkeypatch.setattr(fakes["pets"], "predict", stopped)
+    with pytest.raises(gr.Error) as caught:
+        api.segment("pets", given(picture))
+    assert not caught.value.print_exception and [line["outcome"] for line in lines()] == ["cancelled"]
 
 
 def test_a_fault_is_told_by_its_number(monkeypatch: pytest.MonkeyPatch, picture: Path, lines: Any) -> None:

@@ -141,12 +141,14 @@ def test_what_is_superseded_shows_nothing(
     assert (found[0].view is None) == (later == "clear") == (desk.source is None)
 
 
-def test_a_superseded_example_does_not_choose_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_superseded_run_does_not_choose_its_task(monkeypatch: pytest.MonkeyPatch, picture: Path) -> None:
     def stopped(*arguments: Any) -> None:
         raise Stopped
 
     monkeypatch.setattr(handlers, "look", stopped)
     assert handlers.on_example(gr.EventData(None, {"index": "1"}), Desk(), *LOOKS) == handlers.UNCHANGED
+    taken = handlers.on_take(gr.EventData(None, {"task": "water"}), given(picture), Desk(), *LOOKS)
+    assert taken == handlers.UNCHANGED
 
 
 def test_a_pixel_size_stays_for_the_next_picture(page: Open, picture: Path) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 
 from segmenter import ImageError, WeightsError
 from segmenter.config import CHECKSUM_FILE, CONFIG_FILE, WEIGHTS_FILE, Config, load_config
-from segmenter.geo import GeoError, read_georeference
+from segmenter.geo import GeoError, Georeference, read_georeference
 from segmenter.image import read_image
 from segmenter.networks import build_network, load_network, save_network
 
@@ -21,8 +22,22 @@ from .mutate import mutants
 
 pytestmark = pytest.mark.robustness
 
+Reading = TypeVar("Reading")
 FEW, MANY = 300, 10_000
 amounts = pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+
+
+def readings(files: Iterable[bytes], read: Callable[[bytes], Reading], refusal: type[Exception]) -> Iterator[Reading]:
+    """What comes of the files that can be read; the others are refused in one sentence, and nothing else happens."""
+    for number, data in enumerate(files):
+        try:
+            found = read(data)
+        except refusal as error:
+            assert_sentence(str(error))
+        except Exception as error:
+            pytest.fail(f"mutant {number} raised {type(error).__name__}: {error}")
+        else:
+            yield found
 
 
 @amounts
@@ -32,16 +47,9 @@ def test_pictures(count: int) -> None:
     read = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the decoders, about what they find
-        for number, data in enumerate(mutants(files, count)):
-            try:
-                image = read_image(data)
-            except ImageError as error:
-                assert_sentence(str(error))
-            except Exception as error:
-                pytest.fail(f"mutant {number} raised {type(error).__name__}: {error}")
-            else:
-                assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
-                read += 1
+        for image in readings(mutants(files, count), read_image, ImageError):
+            assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
+            read += 1
     assert 0.05 * count < read < 0.95 * count  # the mutants are neither all good nor all bad
 
 
@@ -55,18 +63,15 @@ def test_geotiffs(tmp_path: Path, count: int) -> None:
         with rasterio.open(path, "w", "GTiff", 4, 3, 1, crs, place, "uint8") as dataset:
             dataset.write(np.zeros((1, 3, 4), np.uint8))
         files.append(path.read_bytes())
-    found = 0
-    for number, data in enumerate(mutants(files, count // 5)):
+
+    def read(data: bytes) -> Georeference | None:
         path.write_bytes(data)
-        try:
-            place = read_georeference(path)
-        except GeoError as error:
-            assert_sentence(str(error))
-        except Exception as error:
-            pytest.fail(f"mutant {number} raised {type(error).__name__}: {error}")
-        else:
-            assert place is None or place.metres is None or 0 < place.metres < np.inf
-            found += place is not None
+        return read_georeference(path)
+
+    found = 0
+    for place in readings(mutants(files, count // 5), read, GeoError):
+        assert place is None or place.metres is None or 0 < place.metres < np.inf
+        found += place is not None
     assert found > count // 50
 
 
