@@ -26,7 +26,7 @@ from page.style import css, script, theme
 
 SESSIONS = 50  # results held at once, each up to about 35 MB
 QUEUE = 100  # events that wait; who comes later is told that the page is busy
-M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3  # of malloc.h
+M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1  # of malloc.h
 MAX_FILE_SIZE = "400mb"  # what segmenter.image reads at most; 50 megapixels of 16-bit RGB are 300 MB
 
 # Two pictures at once, in the order of asking: each uses all cores, and two take turns at their windows, so that a
@@ -74,11 +74,13 @@ def waiting() -> list[Any]:
 
 def share_heaps() -> None:
     """Let all threads share two heaps where the system has glibc: with one for each, what 40 threads once needed is
-    held for ever. What has 4 MB and more is given back as soon as it is free."""
+    held for ever. What is free is given back but for 16 MB at the top of each, which the next picture would ask for
+    again: the system clears memory more slowly than a picture is scaled."""
     with suppress(AttributeError, OSError, TypeError):  # another system
         libc = ctypes.CDLL(None)
         libc.mallopt(M_ARENA_MAX, 2)
         libc.mallopt(M_MMAP_THRESHOLD, 4 << 20)
+        libc.mallopt(M_TRIM_THRESHOLD, 16 << 20)
 
 
 def main() -> None:

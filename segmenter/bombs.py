@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 import zlib
 from typing import IO, Any
@@ -12,8 +13,9 @@ from PIL import TiffImagePlugin
 MAX_SCANS = 100  # of a progressive JPEG, as libtiff has it; encoders write about ten
 MAX_TILE = 4_000_000  # pixels of a TIFF's tile that may lie outside of the picture
 DEFLATE = (8, 32946)  # a TIFF's compression, by its two numbers; 1 is none
-NO_PARAMETERS = (0x00, 0x01, *range(0xD0, 0xD9))  # markers of a JPEG, and what stands for a plain 0xFF in a scan
-SCAN, END, FILL = 0xDA, 0xD9, 0xFF
+# A JPEG's marker and the length of its parameters; those without any, filling bytes and a scan's plain 0xFF are none.
+MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])(..)", re.DOTALL)
+SCAN, END = b"\xda", b"\xd9"
 
 
 class BombError(ValueError):
@@ -23,18 +25,12 @@ class BombError(ValueError):
 def check_scans(data: bytes) -> None:
     """Refuse a JPEG of more than MAX_SCANS scans, each of which, of a few bytes, goes over the whole picture; other
     files pass."""
-    position, scans = 2 if data[:2] == b"\xff\xd8" else len(data), 0
-    while (position := data.find(b"\xff", position)) >= 0 and position + 3 < len(data):
-        marker = data[position + 1]
-        if marker == END:
-            return
-        if marker in NO_PARAMETERS or marker == FILL:
-            position += 1 if marker == FILL else 2
-            continue
-        scans += marker == SCAN
+    scans, found = 0, MARKER.search(data, 2) if data[:2] == b"\xff\xd8" else None
+    while found and found[1] != END:
+        scans += found[1] == SCAN
         if scans > MAX_SCANS:
             raise BombError(f"is a JPEG of more than {MAX_SCANS} scans")
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        found = MARKER.search(data, found.start() + 2 + int.from_bytes(found[2], "big"))
 
 
 def check_tiles(image: Any) -> None:

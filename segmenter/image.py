@@ -13,6 +13,7 @@ from typing import Union
 import numpy as np
 from PIL import (
     BmpImagePlugin,
+    ExifTags,
     GifImagePlugin,
     Image,
     ImageOps,
@@ -216,7 +217,8 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
     try:
         image.load()
         with contextlib.suppress(Exception):  # broken EXIF: the pixels are still good
-            image = ImageOps.exif_transpose(image)
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                image = ImageOps.exif_transpose(image)
         if image.mode in ("F", "I") or image.mode.startswith("I;16"):
             return _stretch(np.asarray(image)[..., None])
         if image.has_transparency_data:
@@ -224,7 +226,7 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
             white = Image.new("RGB", image.size, "white")
             white.paste(image, mask=image.getchannel("A"))
             image = white
-        return np.array(image.convert("RGB"))
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     except MemoryError:
         raise
     except Exception as error:
