@@ -335,6 +335,11 @@ def test_the_mean_of_start_and_end(root, tmp_path):
     assert moved > 10
 
 
+def test_a_size_that_no_network_takes_is_told_before_training():
+    with pytest.raises(ValueError, match="432; give a multiple of 32"):
+        replace(cars.RECIPES["default"], size=432)
+
+
 def test_average_by_hand():
     network, other = (torch.nn.BatchNorm1d(2) for _ in range(2))
     torch.nn.init.constant_(other.weight, 3.0)

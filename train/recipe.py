@@ -52,6 +52,10 @@ class Recipe:
     patience: int = 0  # epochs without a better validation loss or IoU before stopping; 0 never stops
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.size % 32:  # else it would be told after the training, when the weights are read
+            raise ValueError(f"the working size is {self.size}; give a multiple of 32.")
+
     def lines(self) -> str:
         """The record as text, one field a line."""
         return "\n".join(f"  {name:14} {value}" for name, value in vars(self).items())
