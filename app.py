@@ -72,13 +72,13 @@ def waiting() -> list[Any]:
     return [event.request.scope for queue in queues for event in queue.queue]
 
 
-def share_heaps() -> None:
-    """Let all threads share two heaps where the system has glibc: with one for each, what 40 threads once needed is
-    held for ever. What is free is given back but for 16 MB at the top of each, which the next picture would ask for
-    again: the system clears memory more slowly than a picture is scaled."""
+def share_heap() -> None:
+    """Let all threads share one heap where the system has glibc: with one for each, what 40 threads once needed is
+    held for ever. What is free is given back but for 16 MB at its top, which the next picture would ask for again: the
+    system clears memory more slowly than a picture is scaled."""
     with suppress(AttributeError, OSError, TypeError):  # another system
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_ARENA_MAX, 2)
+        libc.mallopt(M_ARENA_MAX, 1)
         libc.mallopt(M_MMAP_THRESHOLD, 4 << 20)
         libc.mallopt(M_TRIM_THRESHOLD, 16 << 20)
 
@@ -86,7 +86,7 @@ def share_heaps() -> None:
 def main() -> None:
     """Serve the page; the models load when it is open, so that nothing delays that."""
     log.start()
-    share_heaps()
+    share_heap()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: tidy up, then end
     Thread(target=workspace.keep_clean, daemon=True).start()
     demo.launch(

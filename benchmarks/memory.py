@@ -43,7 +43,7 @@ from segmenter.tasks import TASKS
 def resident():
     return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmRSS"))
 
-app.share_heaps()
+app.share_heap()
 app.build()
 warm()
 count, *pictures = sys.argv[1:]

@@ -44,8 +44,9 @@ class Engine(Protocol):
 def load_engine(folder: str | os.PathLike[str], device: str = "auto", engine: str = "auto") -> tuple[Engine, Config]:
     """The best engine for a folder of weights on this machine, or the one that is named.
 
-    ValueError for an unknown engine or a device that is not there, WeightsError for weights that do not fit.
-    "auto" falls back to PyTorch, with one line in the log, where OpenVINO is missing or fails.
+    ValueError for an unknown engine or a device that is not there, WeightsError for weights that do not fit;
+    "openvino" raises ImportError, OSError or RuntimeError where it is missing or fails. "auto" falls back to PyTorch
+    there, with one line in the log.
     """
     if engine not in get_args(EngineName):
         raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(get_args(EngineName))}.")

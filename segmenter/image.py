@@ -49,6 +49,7 @@ MAX_BYTES = 400_000_000  # of a file, and of a TIFF when decoded; 50 megapixels 
 # Nature Methods 2018, CSBDeep's default).
 DEEP_PERCENTILES = (1.0, 99.8)
 DEEP_SAMPLE = 10_000_000  # values; of larger pictures rows and columns evenly apart tell the percentiles
+LEAST_HIGH_BYTE = 64  # below it, too few of the 16 bits are left of a PNG in colour
 STRIP_PIXELS = 1_000_000  # deep values are stretched in strips of about this many pixels
 
 
@@ -149,7 +150,10 @@ def _read_bytes(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         _check_size(image.size, max_pixels)
         if image.format == "TIFF" and _is_deep_colour(image):
             return _read_deep_tiff(data, name, max_pixels)
-        return _decode(image, name)
+        decoded = _decode(image, name)
+        if image.format == "PNG" and data[24] == 16 and data[25] != 0:  # bits of a value; 0 is grey, which is read deep
+            return _stretch_high_bytes(decoded, name)
+        return decoded
 
 
 def open_image(data: bytes) -> Image.Image:
@@ -231,6 +235,13 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
         raise
     except Exception as error:
         raise _damaged(name) from error
+
+
+def _stretch_high_bytes(values: np.ndarray, name: str) -> np.ndarray:
+    """A PNG of 16 bits in colour (H, W, 3), which Pillow cuts down to the high bytes, stretched as others are."""
+    if 0 < values.max() < LEAST_HIGH_BYTE:
+        raise ImageError(f"{name} is a 16-bit PNG that uses only its lowest values; save it as an uncompressed TIFF.")
+    return _stretch(values)
 
 
 def _stretch(values: np.ndarray) -> np.ndarray:

@@ -203,9 +203,13 @@ def load_network(folder: str | os.PathLike[str]) -> tuple[nn.Module, Config]:
 
 
 def load_encoder(network: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Fill a network's encoder from a safetensors file of the encoder alone."""
+    """Fill a network's encoder from a safetensors file of the encoder alone; WeightsError where it holds none."""
+    try:
+        state = load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(f"{path} is damaged or not safetensors; give the file of an encoder.") from error
     encoder = network.get_submodule("encoder")
-    missing, _ = nn.Module.load_state_dict(encoder, load_file(path), strict=False)
+    missing, _ = nn.Module.load_state_dict(encoder, state, strict=False)
     absent = [key for key in missing if not key.endswith("num_batches_tracked")]
     if absent:
         raise WeightsError(f"{path} is no encoder for this network: it lacks {absent[0]} and {len(absent) - 1} more.")

@@ -80,8 +80,8 @@ class Segmenter:
         are refused. ``flips`` averages over mirrored pictures: a little better, for twice the work on
         photographs and four times on pictures in tiles. ``engine`` is "auto" (CUDA, else OpenVINO, else
         PyTorch), "openvino" or "torch"; masks agree in 99.9% of pixels and more. Raises ValueError for an
-        unknown task, device or engine and WeightsError for weights that are missing, damaged or of another
-        model.
+        unknown task, device or engine, WeightsError for weights that are missing, damaged or of another model,
+        and ImportError, OSError or RuntimeError where "openvino" is named and missing or failing.
         """
         found = get_task(task)
         ready, config = load_engine(WEIGHTS / found.name if weights is None else weights, device, engine)

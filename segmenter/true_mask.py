@@ -83,6 +83,8 @@ def _check_ids(name: str, ids: Iterable[int], task: Task) -> None:
 def _read_picture(data: bytes, name: str, task: Task, shape: tuple[int, int]) -> np.ndarray:
     try:
         with open_image(data) as opened:
+            if opened.size != shape:  # which it has after a quarter turn
+                _check_size(name, (opened.height, opened.width), shape)  # before a pixel is decoded
             mode, lossy = opened.mode, opened.format in LOSSY and data[12:16] != LOSSLESS_WEBP
             image = ImageOps.exif_transpose(opened)  # as the picture is turned
             _check_size(name, (image.height, image.width), shape)

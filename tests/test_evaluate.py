@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -101,6 +102,15 @@ def test_a_small_picture_shows_the_model_128_pixels(root):
     example = water.examples(root, "test", water.RECIPES["default"])[0]
     image, target = evaluate.read_small(example)
     assert image.shape == (128, 128, 3) and target.shape == (128, 128)
+
+
+def test_scores_need_no_other_dataset(root, tmp_path, capsys):
+    shutil.copytree(root / "cars", tmp_path / "cars")
+    model = Segmenter.load("cars", engine="torch")
+    found = evaluate.unfamiliar(model, tmp_path)["unfamiliar"]
+    assert list(found) == ["flagged cars"]
+    said = capsys.readouterr().err
+    assert all(f"strange pictures of {name} are not measured: " in said for name in ("pets", "water", "nuclei"))
 
 
 def test_metrics_of_other_splits_stay(tmp_path):

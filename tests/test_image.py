@@ -236,6 +236,32 @@ def test_first_page_of_a_deep_stack():
     assert_ramp(read_image(encode_tiff(pages, photometric="minisblack"))[..., 0])
 
 
+def deep_png(values, colour):
+    """A PNG of 16 bits from values (H, W, C), which Pillow cannot write."""
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [(b"IHDR", struct.pack(">2I5B", width, height, 16, colour, 0, 0, 0)), (b"IDAT", zlib.compress(rows))]
+    framed = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in [*chunks, (b"IEND", b"")]
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+@pytest.mark.parametrize(("colour", "bands"), [(2, 3), (4, 2), (6, 4)])
+def test_deep_colour_pngs_are_stretched_as_tiffs_are(refusal, colour, bands):
+    rng = np.random.default_rng(0)
+    values = rng.integers(20_000, 30_000, (40, 50, bands))
+    values[..., 3 if bands == 4 else 1 if bands == 2 else 3 :] = 65_535  # opaque
+    seen = values[..., :3] if bands != 2 else np.repeat(values[..., :1], 3, axis=2)
+    expected = read_image(encode_tiff(seen.astype(np.uint16), photometric="rgb"))
+    found = read_image(deep_png(values, colour))
+    assert np.abs(found.astype(int) - expected).max() <= 8  # 39 of the high bytes' values
+    with refusal(ImageError, "uses only its lowest values; save it as an uncompressed TIFF"):
+        read_image(deep_png(values[..., :3] // 16, 2) if bands > 2 else deep_png(values // [16, 1], 4))
+    assert not read_image(deep_png(values[..., :3] * 0, 2) if bands > 2 else deep_png(values * [0, 1], 4)).any()
+
+
 def test_a_pil_image_of_16_bits():
     assert_ramp(read_image(Image.fromarray((ramp() * 60).astype(np.uint16)))[..., 1])
 

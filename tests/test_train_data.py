@@ -244,3 +244,28 @@ def test_a_download_is_put_in_place_when_it_is_whole(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="connection lost"):
         fit.fetch(cars.TRAINING, tmp_path)
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_graz_as_it_is_published_has_a_coloured_mask_for_each_car(tmp_path):
+    folder = tmp_path / "cars" / "ig02" / "cars"
+    folder.mkdir(parents=True)
+    for number, red in enumerate((slice(0, 4), slice(6, 8))):
+        mask = np.zeros((8, 8, 3), np.uint8)
+        mask[:, red, 0] = 255
+        mask[:, 4:6, 1] = 255  # hidden
+        Image.fromarray(mask).save(folder / f"carsgraz_001.mask.{number}.png")
+    Image.new("RGB", (8, 8)).save(folder / "carsgraz_001.image.png")
+    (found,) = cars.graz(tmp_path, otsu=False)
+    assert found.name == "carsgraz_001"
+    assert found.read()[1].tolist() == [[1, 1, 1, 1, 0, 0, 1, 1]] * 8
+    (folder / "carsgraz_001.image.png").unlink()
+    with pytest.raises(DataError, match="INRIA Graz-02 has no file"):
+        cars.graz(tmp_path, otsu=False)
+
+
+def test_a_list_that_is_missing_is_named(tmp_path):
+    write_all(tmp_path)
+    listed = tmp_path / "pets" / "oxford-iiit-pet" / "annotations" / "trainval.txt"
+    listed.unlink()
+    with pytest.raises(DataError, match="trainval.txt cannot be read"):
+        pets.examples(tmp_path, "train", pets.RECIPES["default"])

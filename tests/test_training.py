@@ -193,11 +193,41 @@ def test_mistakes_end_with_one_sentence(root, tmp_path, capsys):
         (["--resume"], "to resume from; start without --resume."),
         (["--download"], "water cannot be downloaded without a login"),
         (["--encoder", str(tmp_path / "none.safetensors")], "none.safetensors"),
+        (["--encoder", str(Path(__file__))], "is damaged or not safetensors; give the file of an encoder."),
+        *([] if torch.cuda.is_available() else [(["--device", "cuda"], "device 'cuda' is not available here")]),
     ):
         with pytest.raises(SystemExit) as caught:
             main(small(water.TRAINING), arguments(root, tmp_path, *more))
         assert caught.value.code == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_a_task_of_one_split_takes_no_other(root, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(nuclei.TRAINING, arguments(root, tmp_path, "--split", "ancestor"))
+    assert capsys.readouterr().err == "error: nuclei has one split only, the published one; leave --split out.\n"
+
+
+def test_a_damaged_picture_is_one_sentence_from_a_worker_too(tmp_path, capsys):
+    root = write_all(tmp_path / "data")
+    for image in water.examples(root, "train", water.RECIPES["base"]):
+        image.image.write_bytes(image.image.read_bytes()[:300])
+    with pytest.raises(SystemExit):
+        main(
+            small(water.TRAINING, epochs=1), [*arguments(root, tmp_path / "out", "--recipe", "base"), "--workers", "1"]
+        )
+    error = capsys.readouterr().err.strip().split("error: ")[-1]
+    assert (
+        error.count("\n") == 0
+        and "water_body_" in error
+        and error.endswith("is damaged or incomplete; save or download it again.")
+    )
+
+
+def test_few_pictures_are_calibrated_by_few(root, tmp_path, capsys):
+    main(small(cars.TRAINING, epochs=1), arguments(root, tmp_path, "--recipe", "base", "--limit", "4"))
+    assert "familiarity not measured" in capsys.readouterr().out
+    assert "unfamiliar" not in json.loads((tmp_path / "metrics.json").read_text())["test"]
 
 
 def test_check_reads_everything_and_trains_nothing(root, tmp_path, capsys):
@@ -311,11 +341,13 @@ def test_a_recipe_that_starts_from_another_trains_that_first(root, tmp_path, cap
     training = small(cars.TRAINING, epochs=1, start_share=0.0)
     main(training, arguments(root, tmp_path / "whole"))
     said = capsys.readouterr().out
-    assert said.index("cars, recipe base") < said.index("cars, recipe default")
-    first = tmp_path / "whole" / "base"
+    assert said.index("cars, recipe base") < said.index("cars, recipe second") < said.index("cars, recipe default")
+    first = tmp_path / "whole" / "second"
     assert (first / "model.safetensors").is_file()
     main(training, [*arguments(root, tmp_path / "second"), "--start", str(first)])
-    assert "recipe base" not in capsys.readouterr().out and not (tmp_path / "second" / "base").exists()
+    assert "recipe second" not in capsys.readouterr().out and not (tmp_path / "second" / "second").exists()
+    main(training, [*arguments(root, tmp_path / "whole"), "--start", str(first)])  # the stage of this very run
+    assert (first / "model.safetensors").is_file()
     whole, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "second"))
     assert all(torch.equal(whole[key], second[key]) for key in whole)
 

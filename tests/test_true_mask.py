@@ -158,6 +158,14 @@ def test_a_size_that_is_not_the_pictures(refusal):
         read(encoded(Image.fromarray(IDS)), shape=(3, 2))
 
 
+def test_a_mask_of_another_size_is_not_decoded(refusal):
+    broken = encoded(Image.new("L", (500, 400)))[:60]  # its header alone
+    with refusal(ScoreError, "the true mask is 500 x 400 and the picture 20 x 10"):
+        read_true_mask(broken, TASKS["pets"], (10, 20))
+    with refusal(ScoreError, "the true mask is not a mask that can be read"):
+        read_true_mask(broken, TASKS["pets"], (400, 500))
+
+
 def test_paths(tmp_path, refusal):
     path = tmp_path / "truth.png"
     path.write_bytes(grey(IDS))

@@ -28,7 +28,7 @@ from torch import nn
 from segmenter import Segmenter, WeightsError
 from segmenter import metrics as scores
 from segmenter.config import Config, save_config
-from segmenter.engine import Engine, load_engine
+from segmenter.engine import Engine, choose_device, load_engine
 from segmenter.inference import Encoder, class_probabilities, map_probabilities, normalise
 from segmenter.instances import label_objects
 from segmenter.networks import load_network
@@ -47,11 +47,12 @@ SEED_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 MIN_OBJECTS = (10, 20, 30)
 
 
-def calibrate(training: TrainingTask, folder: Path, root: Path, device: str) -> None:
-    """Choose everything above for the weights in ``folder``, write it into their config and print it."""
+def calibrate(training: TrainingTask, folder: Path, root: Path, device: str, limit: int | None = None) -> None:
+    """Choose everything above for the weights in ``folder``, write it into their config and print it; with a
+    ``limit``, from so many validation pictures and without the judges of strange ones, which need thousands."""
     network, config = load_network(folder)
     recipe = Recipe(**config.recipe)
-    val = training.examples(root, "val", recipe)
+    val = training.examples(root, "val", recipe)[:limit]
     config = fit_confidence(training, network, config, val, recipe, device)
     windows = Examples(spread(val, ROUNDED), validation_transform(recipe, config.input_policy))
     rounding = chosen_rounding(network.cpu(), config, [windows[number][0] for number in range(len(windows))])
@@ -60,7 +61,7 @@ def calibrate(training: TrainingTask, folder: Path, root: Path, device: str) -> 
     engine, _ = load_engine(folder, device)
     if training.task.has_objects and config.seed_map is not None:
         config = choose_seeds(training, engine, config, val)
-    parts = Encoder(network, config).parts
+    parts = Encoder(network, config).parts if limit is None else ()
     familiarity = fit_familiarity(training, Segmenter(training.task, engine, config), parts, val, root, recipe)
     print(f"temperature {config.temperature}, offsets {config.offsets}")
     print(f"familiarity {'measured' if familiarity else 'not measured'}")
@@ -138,8 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     training: TrainingTask = importlib.import_module(f"train.{options.task}").TRAINING
     folder = options.weights or WEIGHTS / options.task
     try:
-        calibrate(training, folder, data_root(options.data), options.device)
-    except (DataError, WeightsError) as error:
+        calibrate(training, folder, data_root(options.data), choose_device(options.device))
+    except (DataError, WeightsError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 

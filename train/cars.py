@@ -11,11 +11,25 @@ without any are learnt from too.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from segmenter.tasks import CARS
 from train import download
-from train.data import Example, binary, counted_split, lookup, mapped, require, shows, split_of
+from train.data import (
+    Example,
+    binarised,
+    counted_split,
+    lookup,
+    mapped,
+    pictures_in,
+    read_grey,
+    require,
+    shows,
+    split_of,
+)
 from train.fit import TrainingTask, main
 from train.recipe import UNET, Recipe
 from train.voc import CAR, voc_examples
@@ -76,8 +90,7 @@ def camvid(root: Path, split: str) -> list[Example]:
     )
     return [
         Example(image.stem, image, mapped(folder / f"{split}annot" / f"{image.stem}.png", CAMVID), "CamVid")
-        for image in sorted((folder / split).iterdir())
-        if image.suffix in (".jpg", ".png")
+        for image in pictures_in(folder, f"{split}/*.[jp][pn]g", "CamVid")
     ]
 
 
@@ -88,21 +101,29 @@ def graz(root: Path, otsu: bool) -> list[Example]:
         "get ig02-v1.0-cars.zip from https://lear.inrialpes.fr/people/marszalek/data/ig02/ and unpack it there.",
     )
     return [
-        Example(name, image, binary(folder / f"{name}.mask.png", None if otsu else 127), "Graz-02")
-        for image in sorted(folder.glob("*.image.*"))
+        Example(name, image, partial(read_graz, image.parent, name, None if otsu else 127), "Graz-02")
+        for image in pictures_in(folder, "**/*.image.*", "INRIA Graz-02")
         for name in [image.name.split(".")[0]]
     ]
+
+
+def read_graz(folder: Path, name: str, threshold: int | None) -> np.ndarray:
+    """Class ids of what is seen of the cars, from all their masks ``NAME.mask*.png``: red there, green where something
+    hides them; or white in a grey mask."""
+    masks = [read_grey(path, red=True) for path in pictures_in(folder, f"{name}.mask*.png", f"the picture {name}")]
+    return binarised(np.maximum.reduce(masks), threshold)
 
 
 def studio(root: Path) -> list[Example]:
     folder = require(
         root / "cars" / "car-segmentation",
         "Car segmentation",
-        "get the archive (a login is needed) from https://www.kaggle.com/datasets/intelecai/car-segmentation.",
+        "get the archive (a login is needed) from https://www.kaggle.com/datasets/intelecai/car-segmentation and "
+        "unpack it there.",
     )
     return [
         Example(image.stem, image, mapped(folder / "masks" / f"{image.stem}.png", STUDIO), "studio")
-        for image in sorted((folder / "images").iterdir())
+        for image in pictures_in(folder, "images/*.*", "Car segmentation")
         if image.stem not in TWINS
     ]
 

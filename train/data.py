@@ -117,6 +117,23 @@ def require(path: Path, title: str, way_out: str) -> Path:
     return path
 
 
+def pictures_in(folder: Path, pattern: str, title: str) -> list[Path]:
+    """The files below ``folder`` that fit the pattern, sorted; DataError where there is none."""
+    found = sorted(folder.glob(pattern))
+    if not found:
+        raise DataError(f"{title} has no file {pattern} in {folder}; unpack it there again.")
+    return found
+
+
+def read_names(path: Path) -> list[str]:
+    """The lines of a list of a dataset's pictures; DataError where it cannot be read."""
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is damaged"
+        raise DataError(f"{path} cannot be read ({reason}); unpack the dataset again.") from error
+
+
 def fold(stem: str) -> int:
     """The fold 0 to 9 of a file stem where a dataset has no official split: 0 is test, 1 is val."""
     return int(hashlib.md5(stem.encode()).hexdigest(), 16) % 10
@@ -139,10 +156,13 @@ def spread(examples: Sequence[Example], count: int) -> list[Example]:
     return [different[i] for i in np.linspace(0, len(different) - 1, min(count, len(different))).astype(int)]
 
 
-def read_grey(path: Path) -> np.ndarray:
-    """A mask file's raw values: uint8 (H, W), palette indices as they stand. DataError where it cannot be read."""
+def read_grey(path: Path, red: bool = False) -> np.ndarray:
+    """A mask file's raw values uint8 (H, W), palette indices as they stand, or the red of what it shows. DataError
+    where it cannot be read."""
     try:
         with Image.open(path) as image:
+            if red:
+                return np.array(image.convert("RGB").getchannel("R"))
             return np.array(image if image.mode in ("L", "P") else image.convert("L"))
     except Exception as error:  # a damaged file raises whatever its decoder meets first
         reason = getattr(error, "strerror", None) or "it is damaged"
@@ -155,8 +175,12 @@ def read_mapped(path: Path, table: np.ndarray) -> np.ndarray:
 
 
 def read_binary(path: Path, threshold: int | None = 127) -> np.ndarray:
-    """A grey mask, 1 above ``threshold``, or above Otsu's threshold where it is None."""
-    grey = read_grey(path)
+    """A grey mask's class ids; see ``binarised``."""
+    return binarised(read_grey(path), threshold)
+
+
+def binarised(grey: np.ndarray, threshold: int | None = 127) -> np.ndarray:
+    """Class ids of grey values uint8 (H, W): 1 above ``threshold``, or above Otsu's threshold where it is None."""
     if threshold is None:
         from skimage.filters import threshold_otsu
 
@@ -174,10 +198,6 @@ def lookup(mapping: dict[int, int], default: int = 0) -> np.ndarray:
 
 def mapped(path: Path, table: np.ndarray) -> Callable[[], np.ndarray]:
     return partial(read_mapped, path, table)
-
-
-def binary(path: Path, threshold: int | None = 127) -> Callable[[], np.ndarray]:
-    return partial(read_binary, path, threshold)
 
 
 def collate(samples: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:

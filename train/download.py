@@ -26,9 +26,11 @@ def voc(root: Path) -> None:
     """2 GB through torchvision, which verifies the checksum."""
     from torchvision.datasets import VOCSegmentation
 
-    if not (root / "voc" / "VOCdevkit").exists():
-        (root / "voc").mkdir(parents=True, exist_ok=True)
-        VOCSegmentation(root / "voc", year="2012", image_set="train", download=True)
+    target = root / "voc" / "VOCdevkit"
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=_made(root)) as work:
+            VOCSegmentation(work, year="2012", image_set="train", download=True)
+            _put(Path(work) / "VOCdevkit", target)
 
 
 def camvid(root: Path) -> None:

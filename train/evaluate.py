@@ -90,13 +90,18 @@ def read_small(example: Example) -> Pair:
 
 
 def unfamiliar(segmenter: Segmenter, root: Path) -> dict[str, dict[str, float]]:
-    """The share of each task's test pictures that the model says are not of its kind, as a block of scores."""
+    """The share of each task's test pictures that the model says are not of its kind, as a block of scores; of those
+    tasks whose pictures are there."""
     if segmenter.config.familiarity is None:
         return {}
     found = {}
     for name in TASKS:
         training: TrainingTask = importlib.import_module(f"train.{name}").TRAINING
-        examples = training.examples(root, "test", training.recipes["default"])
+        try:
+            examples = training.examples(root, "test", training.recipes["default"])
+        except DataError as error:
+            print(f"strange pictures of {name} are not measured: {error}", file=sys.stderr)
+            continue
         if name != segmenter.task.name:
             examples = spread(examples, OTHERS)
         flagged = [(segmenter.familiarity(example.image) or 0) < 0 for example in examples]
@@ -128,12 +133,14 @@ def write_metrics(folder: Path, split: str, found: dict[str, Any]) -> None:
 
 def evaluate_run(training: TrainingTask, root: Path, folder: Path, options: argparse.Namespace) -> None:
     """What ends a training run: test scores, metrics.json and sheets of train and test predictions."""
-    segmenter = Segmenter.load(training.task, folder)
+    segmenter = Segmenter.load(training.task, folder, options.device)
     recipe = run_recipe(segmenter)
     for split in ("test", "train"):
         examples = training.examples(root, split, recipe)[: options.limit]
         if split == "test":
-            found = evaluate(training, segmenter, examples) | unfamiliar(segmenter, root)
+            found = evaluate(training, segmenter, examples)
+            if options.limit is None:
+                found |= unfamiliar(segmenter, root)
             write_metrics(folder, split, found)
             show(training.task.name, split, found)
         report.prediction_sheet(segmenter, examples[:SHEET], training.class_ids).save(

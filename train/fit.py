@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import lightning as L
 import numpy as np
@@ -89,7 +90,11 @@ def parse(training: TrainingTask, arguments: Sequence[str] | None) -> argparse.N
     parser.add_argument("--devices", default="auto", help="how many GPUs, or which: 2, or 0,1 (lightning's option)")
     parser.add_argument("--precision", help="lightning's option (default: 16 bits where the device is fast at it)")
     parser.add_argument("--workers", type=int, default=2, help="processes that read pictures")
-    parser.add_argument("--encoder", default="imagenet", help="imagenet (downloads it), random, or a .safetensors file")
+    parser.add_argument(
+        "--encoder",
+        default="imagenet",
+        help="imagenet (downloads it), random, or a .safetensors file of one that takes values in [-1, 1]",
+    )
     parser.add_argument("--start", type=Path, help="folder of trained weights to go on from, instead of the encoder's")
     parser.add_argument("--out", type=Path, help="folder for weights and reports (default: runs/TASK-RECIPE)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
@@ -104,7 +109,10 @@ def main(training: TrainingTask, arguments: Sequence[str] | None = None) -> None
     try:
         run(training, options)
     except (DataError, WeightsError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        message = str(error)
+        if "in DataLoader worker process" in message:  # PyTorch puts the other process's traceback before it
+            message = message.rstrip().split("\n")[-1].removeprefix(f"{DataError.__module__}.{DataError.__name__}: ")
+        print(f"error: {message}", file=sys.stderr)
         raise SystemExit(2) from error
     except OSError as error:
         what = f"{str(error.filename)!r}" if error.filename else "a file"
@@ -129,24 +137,30 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
         recipe = training.recipes[options.recipe]
         check(training.examples, training.splits, recipe, root, training.class_ids, len(training.task.classes))
         return out
+    if options.split and training.recipes["ancestor"].split == "published":
+        raise DataError(f"{name} has one split only, the published one; leave --split out.")
+    try:
+        device = choose_device(options.device)
+    except ValueError as error:
+        raise DataError(str(error)) from error
     if not options.resume:
-        forget(training.recipes, options.recipe, out)
+        forget(training.recipes, options.recipe, out, options.start)
     if not train_recipe(training, options.recipe, options.start, root, out, options):
         return out
     from train.calibrate import calibrate
     from train.evaluate import evaluate_run
 
-    calibrate(training, out, root, choose_device(options.device))
+    calibrate(training, out, root, device, options.limit)
     evaluate_run(training, root, out, options)
     return out
 
 
-def forget(recipes: Mapping[str, Recipe], name: str, out: Path) -> None:
+def forget(recipes: Mapping[str, Recipe], name: str, out: Path, given: Path | None = None) -> None:
     """Remove what an earlier run left in its folder for ``--resume``: a run that is killed before its own first
-    checkpoint must not go on from there."""
+    checkpoint must not go on from there. Weights to start from that were ``given`` stay, wherever they are."""
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     start = recipes[name].start
-    if start:
+    if start and not given:
         (out / start / WEIGHTS_FILE).unlink(missing_ok=True)
         forget(recipes, start, out / start)
 
@@ -168,6 +182,8 @@ def train_recipe(
         start = out / recipe.start
         if not (options.resume and (start / WEIGHTS_FILE).is_file()):
             train_recipe(training, recipe.start, None, root, start, options)
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()  # until the first process has written them
 
     print(f"{name}, recipe {recipe_name}\n{recipe.lines()}", flush=True)
     L.seed_everything(recipe.seed, workers=True)
@@ -203,7 +219,7 @@ def fetch(training: TrainingTask, root: Path) -> None:
     for download in training.downloads:
         try:
             download(root)
-        except OSError as error:
+        except (OSError, RuntimeError, BadZipFile) as error:  # cut short, or not what its checksum says
             raise DataError(f"the download did not finish ({error}); check the network and run it again.") from error
 
 

@@ -49,7 +49,7 @@ class Recipe:
     weight_decay: float = 0.01
     batch: int = 16
     epochs: int = 10
-    patience: int = 0  # epochs without a better validation loss or IoU before stopping; 0 never stops
+    patience: int = 0  # epochs without a better validation loss before stopping; 0 never stops
     seed: int = 0
 
     def __post_init__(self) -> None:

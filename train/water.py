@@ -17,7 +17,7 @@ import numpy as np
 
 from segmenter.image import read_image
 from segmenter.tasks import WATER
-from train.data import IGNORE, Example, counted_split, read_binary, require, split_of
+from train.data import IGNORE, Example, counted_split, pictures_in, read_binary, require, split_of
 from train.fit import TrainingTask, main
 from train.recipe import UNET, Recipe
 
@@ -97,7 +97,7 @@ def examples(root: Path, split: str, recipe: Recipe) -> list[Example]:
     ignore_black = split in ("train", "val") and recipe.extra
     found = [
         Example(image.stem, image, partial(read_mask, folder / "Masks" / image.name, image, ignore_black), "Sentinel-2")
-        for image in sorted((folder / "Images").glob("*.jpg"))
+        for image in pictures_in(folder, "Images/*.jpg", "Satellite Images of Water Bodies")
     ]
     if recipe.split == "ancestor":
         return counted_split(found, ANCESTOR_VAL, ANCESTOR_TEST, recipe.seed)[split]
