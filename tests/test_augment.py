@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torchvision import tv_tensors
 
 from segmenter.fitting import PAD_VALUE
 from train.augment import STYLES, training_transform, validation_transform
 from train.recipe import Recipe
+from train.stains import FluorescenceAsStain
 
 RECIPE = Recipe(network={}, size=64, crop=48, scale=(0.5, 1.5))
 
@@ -89,3 +91,19 @@ def test_target_is_made_after_the_geometry():
     )
     assert seen == [(48, 48)]
     assert set(found.unique().tolist()) == {2, 255}
+
+
+def test_glowing_nuclei_become_dark_ones_on_a_bright_ground_and_stay_where_they_are():
+    torch.manual_seed(3)
+    dark = tv_tensors.Image(torch.zeros(3, 60, 80, dtype=torch.uint8))
+    dark[:, 20:40, 30:60] = 200
+    nuclei = tv_tensors.Mask((dark[0] > 0).to(torch.uint8))
+    stained = FluorescenceAsStain()
+    seen = [stained(dark, nuclei) for _ in range(10)]
+    for image, mask in seen:
+        assert image.shape == dark.shape and image.dtype == torch.uint8 and (mask == nuclei).all()
+        red = image[0].float()  # which haematoxylin takes and eosin does not
+        assert red[nuclei == 1].mean() < 0.8 * red[nuclei == 0].mean()
+    assert len({tuple(image.flatten().tolist()) for image, _ in seen}) == 10
+    bright = tv_tensors.Image(255 - dark)
+    assert (stained(bright) == bright).all()

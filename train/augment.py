@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from skimage.color.colorconv import hed_from_rgb, rgb_from_hed
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
@@ -17,10 +16,10 @@ from segmenter.fitting import PAD_VALUE, auto_contrast
 from segmenter.tasks import InputPolicy
 from train.data import IGNORE, Transform
 from train.recipe import Recipe
+from train.stains import FluorescenceAsStain, RandomStain
 
 ToTarget = Callable[[np.ndarray], np.ndarray]
 PAD_LABEL = -1  # what a target is padded with before it becomes class ids
-BRIGHT = 110  # mean value above which a microscope's picture is a bright field: stained tissue, transmitted light
 FILL: dict[Any, Any] = {tv_tensors.Image: PAD_VALUE, tv_tensors.Mask: PAD_LABEL}
 
 
@@ -55,33 +54,6 @@ class RandomQuarterTurn(v2.Transform):
         return tv_tensors.wrap(torch.rot90(inpt, params["turns"], (-2, -1)), like=inpt)
 
 
-class RandomStain(v2.Transform):
-    """Stain tissue in another laboratory's way: more or less of haematoxylin, eosin and DAB, each by itself.
-
-    Colours are parted into the three dyes by Ruifrok & Johnston (2001) and mixed again, the augmentation that
-    carries best from one laboratory to another (Tellez et al., Medical Image Analysis 2019). Pictures on a dark
-    ground, which no dye absorbs light from, stay as they are.
-    """
-
-    FROM_DYES = torch.from_numpy(rgb_from_hed).float()
-    TO_DYES = torch.from_numpy(hed_from_rgb).float()
-
-    def __init__(self, strength: float) -> None:
-        super().__init__()
-        self.strength = strength
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        return {"gains": 1 + torch.empty(3).uniform_(-self.strength, self.strength)}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if isinstance(inpt, tv_tensors.Mask) or inpt.float().mean() < BRIGHT:
-            return inpt
-        absorbed = -((inpt.permute(1, 2, 0).float() + 1) / 256).log()
-        dyes = (absorbed @ self.TO_DYES) * params["gains"]
-        colours = (-(dyes @ self.FROM_DYES)).exp() * 256 - 1
-        return tv_tensors.wrap(colours.clamp(0, 255).round().to(torch.uint8).permute(2, 0, 1), like=inpt)
-
-
 def _colour(brightness: float, hue: float) -> v2.Transform:
     return v2.ColorJitter(brightness=brightness, contrast=brightness, saturation=brightness, hue=hue)
 
@@ -113,6 +85,7 @@ STYLES: dict[str, list[v2.Transform]] = {
     "microscopy": [
         v2.RandomHorizontalFlip(),
         RandomQuarterTurn(),
+        v2.RandomApply([FluorescenceAsStain()], p=0.3),
         v2.RandomApply([RandomStain(0.5)], p=0.7),
         v2.RandomApply([_colour(0.4, 0.06)], p=0.6),
         v2.RandomGrayscale(0.2),

@@ -17,10 +17,10 @@ import numpy as np
 
 from segmenter.tasks import NUCLEI
 from train import download
-from train.augment import BRIGHT
 from train.data import DataError, Example, read_grey, require, split_of
 from train.fit import TrainingTask, main
 from train.recipe import UNET, Recipe
+from train.stains import BRIGHT
 
 BASE = Recipe(
     network=UNET,
@@ -37,10 +37,12 @@ BASE = Recipe(
 SECOND = replace(BASE, start="base", start_share=0.5, crop=256, learning_rate=1e-3, epochs=6, seed=1)
 
 RECIPES = {
-    # Three stages: after each of the later two, the mean of what it began and what it ended with.
+    # Five stages: after each of the later four, the mean of what it began and what it ended with.
     "base": BASE,
     "second": SECOND,
-    "default": replace(SECOND, start="second", epochs=5, seed=2),
+    "third": replace(SECOND, start="second", epochs=5, seed=2),
+    "fourth": replace(SECOND, start="third", epochs=7, seed=3),
+    "default": replace(SECOND, start="fourth", epochs=7, seed=4),
     # TensorFlow's tutorial network: MobileNetV2 and transposed convolutions, early stopping.
     "ancestor": Recipe(
         network={"_model_class": "TransposedUNet", "encoder_name": "mobilenet_v2"},
