@@ -221,8 +221,7 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
     try:
         image.load()
         with contextlib.suppress(Exception):  # broken EXIF: the pixels are still good
-            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-                image = ImageOps.exif_transpose(image)
+            image = upright(image)
         if image.mode in ("F", "I") or image.mode.startswith("I;16"):
             return _stretch(np.asarray(image)[..., None])
         if image.has_transparency_data:
@@ -235,6 +234,13 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
         raise
     except Exception as error:
         raise _damaged(name) from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An image as its EXIF turns it; itself where that turns nothing, of which Pillow would make a copy."""
+    image.load()
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    return ImageOps.exif_transpose(image) if turned else image
 
 
 def _stretch_high_bytes(values: np.ndarray, name: str) -> np.ndarray:

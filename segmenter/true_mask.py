@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
-from PIL import ImageOps
 
-from segmenter.image import ImageError, open_image, read_file
+from segmenter.image import ImageError, open_image, read_file, upright
 from segmenter.metrics import IGNORE
 from segmenter.tasks import Task
 
@@ -86,7 +85,7 @@ def _read_picture(data: bytes, name: str, task: Task, shape: tuple[int, int]) ->
             if opened.size != shape:  # which it has after a quarter turn
                 _check_size(name, (opened.height, opened.width), shape)  # before a pixel is decoded
             mode, lossy = opened.mode, opened.format in LOSSY and data[12:16] != LOSSLESS_WEBP
-            image = ImageOps.exif_transpose(opened)  # as the picture is turned
+            image = upright(opened)  # as the picture is
             _check_size(name, (image.height, image.width), shape)
             values, colours = np.asarray(image), image.getpalette("RGB")
     except ScoreError:

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from robustness.files import bmp_header, gif_header, png
 
 from segmenter.fitting import auto_contrast, fit, fitted_size
 from segmenter.image import ImageError, read_image
@@ -238,28 +239,25 @@ def test_first_page_of_a_deep_stack():
 
 def deep_png(values, colour):
     """A PNG of 16 bits from values (H, W, C), which Pillow cannot write."""
-    height, width = values.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    chunks = [(b"IHDR", struct.pack(">2I5B", width, height, 16, colour, 0, 0, 0)), (b"IDAT", zlib.compress(rows))]
-    framed = [
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in [*chunks, (b"IEND", b"")]
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+    return png(*values.shape[1::-1], (b"IDAT", zlib.compress(rows)), bits=16, colour=colour)
 
 
 @pytest.mark.parametrize(("colour", "bands"), [(2, 3), (4, 2), (6, 4)])
 def test_deep_colour_pngs_are_stretched_as_tiffs_are(refusal, colour, bands):
     rng = np.random.default_rng(0)
     values = rng.integers(20_000, 30_000, (40, 50, bands))
-    values[..., 3 if bands == 4 else 1 if bands == 2 else 3 :] = 65_535  # opaque
-    seen = values[..., :3] if bands != 2 else np.repeat(values[..., :1], 3, axis=2)
+    colours = 1 if bands == 2 else 3
+    values[..., colours:] = 65_535  # opaque
+    seen = np.broadcast_to(values[..., :colours], (40, 50, 3))
     expected = read_image(encode_tiff(seen.astype(np.uint16), photometric="rgb"))
     found = read_image(deep_png(values, colour))
     assert np.abs(found.astype(int) - expected).max() <= 8  # 39 of the high bytes' values
+    values[..., :colours] //= 16
     with refusal(ImageError, "uses only its lowest values; save it as an uncompressed TIFF"):
-        read_image(deep_png(values[..., :3] // 16, 2) if bands > 2 else deep_png(values // [16, 1], 4))
-    assert not read_image(deep_png(values[..., :3] * 0, 2) if bands > 2 else deep_png(values * [0, 1], 4)).any()
+        read_image(deep_png(values, colour))
+    values[..., :colours] = 0
+    assert not read_image(deep_png(values, colour)).any()
 
 
 def test_a_pil_image_of_16_bits():
@@ -459,21 +457,7 @@ def test_damaged_files_raise_nothing_but_image_errors(noise, format_name):
 
 def png_header(width, height):
     """A PNG that claims a size and holds no pixels."""
-
-    def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-
-
-def bmp_header(width, height):
-    return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, width, height, 1, 24, 0, 0, 1, 1, 0, 0)
-
-
-def gif_header(width, height):
-    screen, frame = struct.pack("<HHBBB", width, height, 0, 0, 0), struct.pack("<HHHHB", 0, 0, 1, 1, 0)
-    return b"GIF89a" + screen + b"," + frame + b"\2\0;"
+    return png(width, height, (b"IDAT", b""))
 
 
 def tiff_header(width, height):

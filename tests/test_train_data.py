@@ -15,11 +15,12 @@ from train.data import (
     EpochShuffle,
     Example,
     Examples,
+    binarised,
     counted_split,
     data_root,
     fold,
     lookup,
-    read_binary,
+    read_grey,
 )
 from train.download import draw_masks
 from train.voc import read_voc
@@ -159,10 +160,10 @@ def test_otsu_finds_the_gap_that_a_fixed_threshold_misses(tmp_path):
     grey = np.full((8, 8), 20, np.uint8)
     grey[2:6, 2:6] = 90
     Image.fromarray(grey).save(tmp_path / "m.png")
-    assert read_binary(tmp_path / "m.png").sum() == 0
-    assert read_binary(tmp_path / "m.png", threshold=None).sum() == 16
+    assert binarised(read_grey(tmp_path / "m.png")).sum() == 0
+    assert binarised(read_grey(tmp_path / "m.png"), threshold=None).sum() == 16
     Image.fromarray(np.full((4, 4), 200, np.uint8)).save(tmp_path / "flat.png")
-    assert read_binary(tmp_path / "flat.png", threshold=None).all()
+    assert binarised(read_grey(tmp_path / "flat.png"), threshold=None).all()
 
 
 def test_lookup_fills_what_is_not_named():

@@ -61,8 +61,10 @@ def calibrate(training: TrainingTask, folder: Path, root: Path, device: str, lim
     engine, _ = load_engine(folder, device)
     if training.task.has_objects and config.seed_map is not None:
         config = choose_seeds(training, engine, config, val)
-    parts = Encoder(network, config).parts if limit is None else ()
-    familiarity = fit_familiarity(training, Segmenter(training.task, engine, config), parts, val, root, recipe)
+    familiarity = None
+    if limit is None:
+        segmenter, parts = Segmenter(training.task, engine, config), Encoder(network, config).parts
+        familiarity = fit_familiarity(training, segmenter, parts, val, root, recipe)
     print(f"temperature {config.temperature}, offsets {config.offsets}")
     print(f"familiarity {'measured' if familiarity else 'not measured'}")
     save_config(replace(config, familiarity=familiarity), folder)

@@ -47,15 +47,16 @@ LIMITS = {
 - Not for driving, surveillance or enforcement.""",
 }
 
-# What of the data the shipped weights saw, and what is not as its publishers have it.
-SEEN = {
+# What of the data the shipped weights were trained and measured on, and what is not as its publishers have it.
+USED = {
     "pets": """\
-1,381 of the 3,680 pictures of trainval and, as test, 298 of the 3,669, at most 300 pixels wide or high, and 1,602
-pictures of VOC with SBD's labels (146 to validate); `--download` gives VOC's own 1,464 (1,449).""",
+1,381 of the 3,680 pictures of trainval, at most 300 pixels wide or high, as test 298 of the 3,669, and 1,602 pictures
+of VOC with SBD's labels (146 to validate); `--download` gives VOC's own 1,464 (1,449).""",
     "water": """\
 2,687 of the 2,841 pictures, at most 256 pixels wide or high: those that were larger show more than 10 m in a pixel.""",
     "nuclei": """\
-581 of the 670 folders of stage1_train, with the labels that the community mended, and all 65 of stage1_test.""",
+581 of the 670 folders of stage1_train, with the labels that the community mended; as a test of strange pictures, all
+65 of stage1_test.""",
     "cars": """\
 all of CamVid, saved as JPEG; 356 pictures of Graz-02; 186 studio photos, later runs without two that show a test
 picture's car; and 1,602 pictures of VOC with SBD's labels (146 to validate), where `--download` gives VOC's own 1,464
@@ -120,7 +121,7 @@ The code is MIT. The weights derive from the data below; its terms apply to them
 
 {sources}
 
-The weights saw {SEEN[task.name]}
+Trained and measured on {USED[task.name]}
 
 ## Scores
 

@@ -125,10 +125,10 @@ def pictures_in(folder: Path, pattern: str, title: str) -> list[Path]:
     return found
 
 
-def read_names(path: Path) -> list[str]:
-    """The lines of a list of a dataset's pictures; DataError where it cannot be read."""
+def read_text(path: Path) -> str:
+    """A dataset's list of its pictures; DataError where it cannot be read."""
     try:
-        return path.read_text().splitlines()
+        return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is damaged"
         raise DataError(f"{path} cannot be read ({reason}); unpack the dataset again.") from error
@@ -172,11 +172,6 @@ def read_grey(path: Path, red: bool = False) -> np.ndarray:
 def read_mapped(path: Path, table: np.ndarray) -> np.ndarray:
     """A mask of raw ids through a lookup ``table`` of 256 class ids."""
     return table[read_grey(path)]
-
-
-def read_binary(path: Path, threshold: int | None = 127) -> np.ndarray:
-    """A grey mask's class ids; see ``binarised``."""
-    return binarised(read_grey(path), threshold)
 
 
 def binarised(grey: np.ndarray, threshold: int | None = 127) -> np.ndarray:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from segmenter.tasks import PETS
 from train import download
-from train.data import Example, fold, lookup, mapped, read_names, require
+from train.data import Example, fold, lookup, mapped, read_text, require
 from train.fit import TrainingTask, main
 from train.recipe import UNET, Recipe
 from train.voc import CAT, DOG, voc_examples
@@ -66,7 +66,7 @@ def examples(root: Path, split: str, recipe: Recipe) -> list[Example]:
         "https://www.robots.ox.ac.uk/~vgg/data/pets/ and unpack them there.",
     )
     listed = "test" if split == "test" else "trainval"
-    lines = read_names(folder / "annotations" / f"{listed}.txt")
+    lines = read_text(folder / "annotations" / f"{listed}.txt").splitlines()
     names = [line.split()[0] for line in lines if line.strip()]
     if split != "test":
         names = [name for name in names if (fold(name) == 1) == (split == "val")]

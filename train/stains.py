@@ -12,6 +12,10 @@ from torchvision.transforms.v2 import functional as F
 
 BRIGHT = 110  # mean value above which a microscope's picture is a bright field: stained tissue, transmitted light
 
+# What each of haematoxylin, eosin and DAB absorbs of red, green and blue, and back.
+FROM_DYES = torch.from_numpy(rgb_from_hed).float()
+TO_DYES = torch.from_numpy(hed_from_rgb).float()
+
 
 class RandomStain(v2.Transform):
     """Stain tissue in another laboratory's way: more or less of haematoxylin, eosin and DAB, each by itself.
@@ -20,9 +24,6 @@ class RandomStain(v2.Transform):
     carries best from one laboratory to another (Tellez et al., Medical Image Analysis 2019). Pictures on a dark
     ground, which no dye absorbs light from, stay as they are.
     """
-
-    FROM_DYES = torch.from_numpy(rgb_from_hed).float()
-    TO_DYES = torch.from_numpy(hed_from_rgb).float()
 
     def __init__(self, strength: float) -> None:
         super().__init__()
@@ -35,9 +36,8 @@ class RandomStain(v2.Transform):
         if isinstance(inpt, tv_tensors.Mask) or inpt.float().mean() < BRIGHT:
             return inpt
         absorbed = -((inpt.permute(1, 2, 0).float() + 1) / 256).log()
-        dyes = (absorbed @ self.TO_DYES) * params["gains"]
-        colours = (-(dyes @ self.FROM_DYES)).exp() * 256 - 1
-        return tv_tensors.wrap(colours.clamp(0, 255).round().to(torch.uint8).permute(2, 0, 1), like=inpt)
+        dyes = (absorbed @ TO_DYES) * params["gains"]
+        return like((-(dyes @ FROM_DYES)).exp() * 256 - 1, inpt)
 
 
 class FluorescenceAsStain(v2.Transform):
@@ -64,6 +64,10 @@ class FluorescenceAsStain(v2.Transform):
         cloud, haze = params["clouds"]
         haematoxylin = (0.5 + 1.2 * glow) * light * (0.7 + 0.6 * haze) + 0.6 * ground * haze
         stained = eosin * cloud * (1 - (0.3 + 0.7 * within) * light)
-        absorbed = torch.stack([haematoxylin, stained, torch.zeros_like(light)], -1) @ RandomStain.FROM_DYES
-        colours = (-absorbed).exp() * 245
-        return tv_tensors.wrap(colours.round().to(torch.uint8).permute(2, 0, 1).contiguous(), like=inpt)
+        dyes = torch.stack([haematoxylin, stained], -1)
+        return like((-(dyes @ FROM_DYES[:2])).exp() * 245, inpt)
+
+
+def like(colours: torch.Tensor, image: Any) -> Any:
+    """Colours float32 (H, W, 3) in [0, 255], or a little beyond, as an image of the kind of another."""
+    return tv_tensors.wrap(colours.clamp(0, 255).round().to(torch.uint8).permute(2, 0, 1), like=image)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from train.data import IGNORE, Example, read_grey, read_names, require
+from train.data import IGNORE, Example, read_grey, read_text, require
 
 CAR, CAT, DOG, VOID = 7, 8, 12, 255
 
@@ -29,7 +29,7 @@ def voc_examples(root: Path, split: str, wanted: tuple[int, ...], contour: int =
         "run with --download, or get VOCtrainval_11-May-2012.tar from "
         "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ and unpack it into the folder voc.",
     )
-    names = [name.strip() for name in read_names(folder / "ImageSets" / "Segmentation" / f"{split}.txt")]
+    names = read_text(folder / "ImageSets" / "Segmentation" / f"{split}.txt").split()
     return [
         Example(
             name,
@@ -38,7 +38,6 @@ def voc_examples(root: Path, split: str, wanted: tuple[int, ...], contour: int =
             "VOC",
         )
         for name in names
-        if name
     ]
 
 

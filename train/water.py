@@ -17,7 +17,7 @@ import numpy as np
 
 from segmenter.image import read_image
 from segmenter.tasks import WATER
-from train.data import IGNORE, Example, counted_split, pictures_in, read_binary, require, split_of
+from train.data import IGNORE, Example, binarised, counted_split, pictures_in, read_grey, require, split_of
 from train.fit import TrainingTask, main
 from train.recipe import UNET, Recipe
 
@@ -59,7 +59,7 @@ ANCESTOR_VAL, ANCESTOR_TEST = 250, 300  # 2,291 are left for training of the com
 
 
 def read_mask(mask: Path, image: Path, ignore_black: bool) -> np.ndarray:
-    class_ids = read_binary(mask)
+    class_ids = binarised(read_grey(mask))
     if ignore_black:
         pixels = read_image(image)
         if pixels.shape[:2] == class_ids.shape:
