@@ -315,6 +315,8 @@ def test_a_run_that_stopped_early_is_not_trained_on(root, tmp_path):
     given = [*arguments(root, tmp_path), "--recipe", "base"]
     main(training, given)
     before = json.loads((tmp_path / "config.json").read_text())["_segmenter"]["metrics"]["epochs"]
+    kept = [torch.load(tmp_path / "checkpoints" / name, weights_only=False) for name in ("best.ckpt", "last.ckpt")]
+    assert [checkpoint["epoch"] for checkpoint in kept] == [0, before - 1]
     main(training, [*given, "--resume"])
     again = json.loads((tmp_path / "config.json").read_text())["_segmenter"]["metrics"]["epochs"]
     assert before == again < 9

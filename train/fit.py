@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -250,18 +251,12 @@ def fit(
 
     module = SegmentationModule(network, recipe, config, [example.name for example in train])
     history = report.History()
-    keep = ModelCheckpoint(
-        out / CHECKPOINTS,
-        "best",
-        monitor="val_mean_iou",
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,  # after the history has the epoch
-    )
+    # After the history has the epoch; the best first, for the last one to know of it.
+    keep = partial(ModelCheckpoint, out / CHECKPOINTS, enable_version_counter=False, save_on_train_epoch_end=True)
     callbacks: list[Callback] = [
         history,
-        keep,
+        keep("best", monitor="val_mean_iou", mode="max"),
+        keep("last"),
         report.PredictionSheets(training.task, val, config, training.class_ids),
         TQDMProgressBar(refresh_rate=10),
     ]
