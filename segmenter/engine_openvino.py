@@ -7,6 +7,7 @@ quarters of the work.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import logging
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 CHECKSUMS = "checksums"
 FORM = 3  # of what is converted; one more when ``segmenter.inference`` says something else
 MOST_CACHED = 16  # converted networks; the oldest go
+MOST_KERNELS = 16  # kept by each part for windows of other shapes; by default 256 shapes take 5 MB each, for ever
+
+MADV_DONTNEED = 4  # of Linux
 
 
 class OpenVinoEngine:
@@ -42,7 +46,12 @@ class OpenVinoEngine:
 
     def __init__(self, folder: Path) -> None:
         core = ov.Core()
-        settings = {"INFERENCE_NUM_THREADS": usable_cpus(), "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+        settings = {
+            "INFERENCE_NUM_THREADS": usable_cpus(),
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+            "CPU_RUNTIME_CACHE_CAPACITY": MOST_KERNELS,
+        }
         halves = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = {"encoder": "f32", "decoder": "bf16" if halves else "f32"}
         self._encoder, self._decoder = (
@@ -51,6 +60,7 @@ class OpenVinoEngine:
             ).create_infer_request()
             for part in PARTS
         )
+        self._mapped, self._seen = mapped(folder), set[tuple[int, ...]]()
         self._describes = len(self._encoder.model_outputs) > 1
         self._lock = Lock()  # one set of buffers, and all processors work on one window
 
@@ -64,6 +74,9 @@ class OpenVinoEngine:
                     self._decoder.set_input_tensor(number, feature)
                 self._decoder.infer()
                 found.append((self._decoder.get_output_tensor(0).data[0].copy(), description))
+                if window.shape not in self._seen:  # its kernels are made
+                    self._seen.add(window.shape)
+                    give_back(self._mapped)
         return found
 
     def describe(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -81,6 +94,23 @@ class OpenVinoEngine:
             return np.zeros(0, np.float32)
         description: np.ndarray = self._encoder.get_output_tensor(0).data[0].copy()
         return description
+
+
+def mapped(folder: Path) -> list[range]:
+    """The addresses at which this process has mapped the weights in ``folder``; Linux alone tells them."""
+    try:
+        lines = [line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines()]
+    except OSError:
+        return []
+    weights = [str(folder.resolve() / f"{part}.bin") for part in PARTS]
+    return [range(*(int(end, 16) for end in line[0].split("-"))) for line in lines if line[5:] and line[5] in weights]
+
+
+def give_back(addresses: list[range]) -> None:
+    """Give back the memory of mapped files: OpenVINO makes kernels of their weights in a form of its own, once for each
+    shape of a window. What it reads again comes from the file."""
+    for place in addresses:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(place.start), ctypes.c_size_t(len(place)), MADV_DONTNEED)
 
 
 def cache_folder() -> Path:

@@ -15,7 +15,7 @@ from page_server import sample
 from segmenter import Segmenter, WeightsError, engine, engine_openvino
 from segmenter.config import load_config
 from segmenter.engine import choose_device, load_engine
-from segmenter.engine_openvino import converted, is_whole
+from segmenter.engine_openvino import OpenVinoEngine, converted, is_whole
 from segmenter.engine_torch import TorchEngine
 from segmenter.networks import build_network, load_network, save_network
 from segmenter.predict import WEIGHTS
@@ -24,6 +24,7 @@ from segmenter.threads import cgroup_share, usable_cpus
 
 SMALL = {"_model_class": "Unet", "encoder_name": "mobilenet_v2", "decoder_channels": [8, 8, 8, 4, 4], "classes": 3}
 CLASSIC = {"_model_class": "ClassicUNet", "filters": [4, 8], "classes": 3}
+on_linux = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux alone tells what is in memory")
 SHAPES = [(64, 64), (32, 96), (64, 64), (96, 32)]
 
 
@@ -154,6 +155,59 @@ def test_results_are_not_overwritten_by_later_ones(folder, windows):
     kept = values.copy(), description.copy()
     found.run(windows)
     assert (values == kept[0]).all() and (description == kept[1]).all()
+
+
+def resident(folder):
+    """Megabytes of a folder's files that are in this process's memory."""
+    inside, total = False, 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split()[0]:
+            inside = str(folder) in line
+        elif line.startswith("Rss:"):
+            total += inside * int(line.split()[1])
+    return total / 1024
+
+
+@on_linux
+def test_the_memory_of_mapped_weights_is_given_back(folder, windows, monkeypatch):
+    cached = converted(folder, load_config(folder))
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_openvino, "give_back", lambda addresses: None)
+        kept = OpenVinoEngine(cached)
+        expected = kept.run(windows)
+        assert resident(cached) > 5
+        del kept
+    ready = OpenVinoEngine(cached)
+    for _ in range(2):
+        for (found, _), (same, _) in zip(ready.run(windows), expected, strict=True):
+            assert np.array_equal(found, same)
+    assert resident(cached) < 3
+
+
+MANY_SHAPES = """
+import sys
+import numpy as np
+from pathlib import Path
+from segmenter.engine import load_engine
+engine, _ = load_engine(sys.argv[1], "cpu", "openvino")
+
+def resident():
+    return next(int(line.split()[1]) / 1024 for line in Path("/proc/self/status").open() if line.startswith("VmRSS"))
+
+shapes = [(32 * height, 32 * width) for height in range(1, 11) for width in range(1, 11)]
+for number, index in enumerate(np.random.default_rng(0).permutation(len(shapes))):
+    if number == 40:
+        before = resident()
+    engine.run([np.zeros((*shapes[index], 3), np.uint8)])
+print(resident() - before)
+"""
+
+
+@on_linux
+def test_windows_of_many_shapes_do_not_fill_the_memory():
+    """Without a limit the kernels of 60 more shapes are 300 MB."""
+    command = [sys.executable, "-c", MANY_SHAPES, str(WEIGHTS / "nuclei")]
+    assert float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) < 50
 
 
 def test_a_cuda_engine_would_stack_windows_of_one_shape(windows):
