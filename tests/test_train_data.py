@@ -9,7 +9,7 @@ import pytest
 from generated_data import stems, write_all
 from PIL import Image
 
-from train import cars, download, fit, nuclei, pets, water
+from train import cars, download, nuclei, pets, run, water
 from train.data import (
     DataError,
     EpochShuffle,
@@ -243,7 +243,7 @@ def test_a_download_is_put_in_place_when_it_is_whole(tmp_path, monkeypatch):
 
     monkeypatch.setattr(download, "_fetch", fetch)
     with pytest.raises(DataError, match="connection lost"):
-        fit.fetch(cars.TRAINING, tmp_path)
+        run.fetch(cars.TRAINING, tmp_path)
     assert list(tmp_path.rglob("*")) == []
 
 

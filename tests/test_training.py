@@ -25,8 +25,9 @@ from train import cars, nuclei, pets, water
 from train.check import fault_of
 from train.checkpoint import WholeCheckpoints
 from train.data import DataError, Example
-from train.fit import default_precision, main
+from train.fit import default_precision
 from train.module import SegmentationModule
+from train.run import main
 from train.start import average, start_network
 from train.voc import CAR, voc_examples
 

@@ -37,9 +37,9 @@ from segmenter.tasks import TASKS
 from train.augment import validation_transform
 from train.data import IGNORE, DataError, Example, Examples, data_root, spread
 from train.familiarity import fit_familiarity
-from train.fit import TrainingTask
 from train.recipe import Recipe
 from train.rounding import chosen_rounding
+from train.task import TrainingTask
 
 PIXELS = 4000  # drawn from each validation picture to find temperature and offsets
 ROUNDED = 40  # validation pictures that tell how the decoder rounds to 8 bits

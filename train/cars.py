@@ -30,8 +30,9 @@ from train.data import (
     shows,
     split_of,
 )
-from train.fit import TrainingTask, main
 from train.recipe import UNET, Recipe
+from train.run import main
+from train.task import TrainingTask
 from train.voc import CAR, voc_examples
 
 CAMVID = lookup({8: 1, 11: 255})

@@ -33,9 +33,9 @@ from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
 from train import report
 from train.data import DataError, Example, data_root, spread
-from train.fit import TrainingTask
 from train.recipe import Recipe
 from train.scores import Scores, reliability_diagram, table
+from train.task import TrainingTask
 
 ANCESTOR_SIZE = 128
 SHEET = 50  # pictures on a sheet of predictions

@@ -18,8 +18,8 @@ from segmenter.image import ImageError, read_image
 from segmenter.tasks import TASKS
 from train.augment import restyled
 from train.data import DataError, Example, shows, spread
-from train.fit import TrainingTask
 from train.recipe import Recipe
+from train.task import TrainingTask
 from train.voc import voc_examples
 
 # Pictures to learn from: of the task and again of VOC's that show it, of each other task, and of VOC's that do not.

@@ -18,9 +18,10 @@ import numpy as np
 from segmenter.tasks import NUCLEI
 from train import download
 from train.data import DataError, Example, read_grey, require, split_of
-from train.fit import TrainingTask, main
 from train.recipe import UNET, Recipe
+from train.run import main
 from train.stains import BRIGHT
+from train.task import TrainingTask
 
 BASE = Recipe(
     network=UNET,

@@ -15,8 +15,9 @@ from pathlib import Path
 from segmenter.tasks import PETS
 from train import download
 from train.data import Example, fold, lookup, mapped, read_text, require
-from train.fit import TrainingTask, main
 from train.recipe import UNET, Recipe
+from train.run import main
+from train.task import TrainingTask
 from train.voc import CAT, DOG, voc_examples
 
 TRIMAP = lookup({1: 1, 2: 0, 3: 2}, default=255)

@@ -11,7 +11,7 @@ import numpy as np
 from segmenter import metrics as scores
 from segmenter.tasks import Task
 from train.data import IGNORE
-from train.fit import TrainingTask
+from train.task import TrainingTask
 
 
 @dataclass

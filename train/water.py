@@ -18,8 +18,9 @@ import numpy as np
 from segmenter.image import read_image
 from segmenter.tasks import WATER
 from train.data import IGNORE, Example, binarised, counted_split, pictures_in, read_grey, require, split_of
-from train.fit import TrainingTask, main
 from train.recipe import UNET, Recipe
+from train.run import main
+from train.task import TrainingTask
 
 BLACK = 8  # the brightest channel of a black pixel, JPEG noise included
 

@@ -1,0 +1,173 @@
+"""One training run from the command line to the finished weights; every `python -m train.TASK` ends here."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from zipfile import BadZipFile
+
+import lightning as L
+import torch
+
+from segmenter.config import WEIGHTS_FILE, WeightsError
+from segmenter.engine import choose_device
+from segmenter.networks import count_parameters, load_network, save_network
+from train import report
+from train.check import check
+from train.data import DataError, data_root
+from train.fit import CHECKPOINTS, best_checkpoint, fit
+from train.recipe import Recipe
+from train.start import average, start_network
+from train.task import TrainingTask
+
+
+def parse(training: TrainingTask, arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m train.{training.task.name}",
+        description=f"Train the {training.task.name} model: {training.task.description}",
+    )
+    parser.add_argument("--data", help="folder that holds pets/ water/ nuclei/ cars/ voc/ (default: $SEGMENTER_DATA)")
+    parser.add_argument("--recipe", default="default", choices=sorted(training.recipes))
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--batch", type=int, help="instead of the recipe's")
+    parser.add_argument("--split", choices=("published", "ancestor"), help="instead of the recipe's")
+    parser.add_argument("--limit", type=int, help="use only the first pictures of each split, to try things out")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--devices", default="auto", help="how many GPUs, or which: 2, or 0,1 (lightning's option)")
+    parser.add_argument("--precision", help="lightning's option (default: 16 bits where the device is fast at it)")
+    parser.add_argument("--workers", type=int, default=2, help="processes that read pictures")
+    parser.add_argument(
+        "--encoder",
+        default="imagenet",
+        help="imagenet (downloads it), random, or a .safetensors file of one that takes values in [-1, 1]",
+    )
+    parser.add_argument("--start", type=Path, help="folder of trained weights to go on from, instead of the encoder's")
+    parser.add_argument("--out", type=Path, help="folder for weights and reports (default: runs/TASK-RECIPE)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
+    parser.add_argument("--check", action="store_true", help="read the whole dataset, name what is wrong, and stop")
+    parser.add_argument("--download", action="store_true", help="fetch the dataset first where that needs no login")
+    return parser.parse_args(arguments)
+
+
+def main(training: TrainingTask, arguments: Sequence[str] | None = None) -> None:
+    """Parse, train, test, write. A user's mistake ends with one sentence and exit code 2."""
+    options = parse(training, arguments)
+    try:
+        run(training, options)
+    except (DataError, WeightsError) as error:
+        message = str(error)
+        if "in DataLoader worker process" in message:  # PyTorch puts the other process's traceback before it
+            message = message.rstrip().split("\n")[-1].removeprefix(f"{DataError.__module__}.{DataError.__name__}: ")
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except OSError as error:
+        what = f"{str(error.filename)!r}" if error.filename else "a file"
+        print(
+            f"error: {what} cannot be written or read ({error.strerror or error}); make room or mend it, and run again "
+            "with --resume.",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from error
+
+
+def run(training: TrainingTask, options: argparse.Namespace) -> Path:
+    """Train by the recipe asked for, calibrate, write, evaluate; the folder of the finished weights."""
+    name = training.task.name
+    root = data_root(options.data)
+    out: Path = options.out or Path("runs") / f"{name}-{options.recipe}"
+    if options.download:
+        if not training.downloads:
+            raise DataError(f"{name} cannot be downloaded without a login; {training.task.sources[0].url} has it.")
+        fetch(training, root)
+    if options.check:
+        recipe = training.recipes[options.recipe]
+        check(training.examples, training.splits, recipe, root, training.class_ids, len(training.task.classes))
+        return out
+    if options.split and training.recipes["ancestor"].split == "published":
+        raise DataError(f"{name} has one split only, the published one; leave --split out.")
+    try:
+        device = choose_device(options.device)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    if not options.resume:
+        forget(training.recipes, options.recipe, out, options.start)
+    if not train_recipe(training, options.recipe, options.start, root, out, options):
+        return out
+    from train.calibrate import calibrate
+    from train.evaluate import evaluate_run
+
+    calibrate(training, out, root, device, options.limit)
+    evaluate_run(training, root, out, options)
+    return out
+
+
+def fetch(training: TrainingTask, root: Path) -> None:
+    for download in training.downloads:
+        try:
+            download(root)
+        except (OSError, RuntimeError, BadZipFile) as error:  # cut short, or not what its checksum says
+            raise DataError(f"the download did not finish ({error}); check the network and run it again.") from error
+
+
+def forget(recipes: Mapping[str, Recipe], name: str, out: Path, given: Path | None = None) -> None:
+    """Remove what an earlier run left in its folder for ``--resume``: a run that is killed before its own first
+    checkpoint must not go on from there. Weights to start from that were ``given`` stay, wherever they are."""
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    start = recipes[name].start
+    if start and not given:
+        (out / start / WEIGHTS_FILE).unlink(missing_ok=True)
+        forget(recipes, start, out / start)
+
+
+def train_recipe(
+    training: TrainingTask, recipe_name: str, start: Path | None, root: Path, out: Path, options: argparse.Namespace
+) -> bool:
+    """Train one recipe, and first the one that it starts from, and write the weights into ``out``.
+
+    True in the process that wrote them: with several GPUs that is one of many.
+    """
+    name = training.task.name
+    recipe = training.recipes[recipe_name]
+    changes = {key: getattr(options, key) for key in ("epochs", "batch", "split") if getattr(options, key)}
+    if options.encoder == "random":
+        changes["init"] = "random"
+    recipe = replace(recipe, **changes)
+    if recipe.start and not start:
+        start = out / recipe.start
+        if not (options.resume and (start / WEIGHTS_FILE).is_file()):
+            train_recipe(training, recipe.start, None, root, start, options)
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()  # until the first process has written them
+
+    print(f"{name}, recipe {recipe_name}\n{recipe.lines()}", flush=True)
+    L.seed_everything(recipe.seed, workers=True)
+    train = training.examples(root, "train", recipe)[: options.limit]
+    val = training.examples(root, "val", recipe)[: options.limit]
+    if not train or not val:
+        raise DataError(
+            f"{name} has {len(train)} training and {len(val)} validation pictures below {root}; both are needed."
+        )
+    config = training.config(recipe)
+    network, config = start_network(recipe, config, options.encoder, start)
+    parameters = f"{count_parameters(network):,} parameters"
+    print(f"{len(train)} training and {len(val)} validation pictures, {parameters}", flush=True)
+
+    trainer, module, history = fit(training, recipe, config, network, train, val, out, options)
+    if not trainer.is_global_zero:
+        return False
+    best = best_checkpoint(trainer)
+    state = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
+    module.load_state_dict(state, strict=False)
+    if start and recipe.start_share:
+        average(module.network, load_network(start)[0], recipe.start_share)
+    minutes = sum(epoch["minutes"] for epoch in history.epochs)
+    chosen = history.best()
+    metrics = {**chosen, "epochs": len(history.epochs), "minutes": round(minutes, 1)}
+    save_network(module.network, replace(config, metrics=metrics), out)
+    report.learning_curves(history.epochs, out / "curves.png", f"{name}, recipe {recipe_name}")
+    print(f"weights of epoch {chosen['epoch']} are in {out}, {minutes:.1f} minutes", flush=True)
+    return True
