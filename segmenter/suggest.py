@@ -11,7 +11,7 @@ from segmenter.image import ImageSource, read_image
 from segmenter.predict import Segmenter
 from segmenter.tasks import TASKS
 
-SURE = 0.5  # log-odds: most of what a model does not know is below, little of what it knows
+SURE = 0.75  # log-odds: most of what a model does not know is below, little of what it knows
 MIDDLE = 512  # pixels: of a picture that is read in tiles its middle is enough to know its kind
 
 
