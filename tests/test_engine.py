@@ -187,19 +187,15 @@ def test_the_memory_of_mapped_weights_is_given_back(folder, windows, monkeypatch
 MANY_SHAPES = """
 import sys
 import numpy as np
-from pathlib import Path
 from segmenter.engine import load_engine
+from tests.robustness.limits import status
 engine, _ = load_engine(sys.argv[1], "cpu", "openvino")
-
-def resident():
-    return next(int(line.split()[1]) / 1024 for line in Path("/proc/self/status").open() if line.startswith("VmRSS"))
-
 shapes = [(32 * height, 32 * width) for height in range(1, 11) for width in range(1, 11)]
 for number, index in enumerate(np.random.default_rng(0).permutation(len(shapes))):
     if number == 40:
-        before = resident()
+        before = status("VmRSS")
     engine.run([np.zeros((*shapes[index], 3), np.uint8)])
-print(resident() - before)
+print((status("VmRSS") - before) / 2**20)
 """
 
 
