@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradio.context import LocalContext
 
 from page.given import Given, GradioFile, given
+from page.view import Parked, View
+from segmenter import ImageError
 
 
 @dataclass
@@ -17,19 +21,40 @@ class Desk:
     may end last.
 
     ``source`` is the picture, None where there is none; ``pixel_sizes`` are the sides of pixels that were typed in, by
-    their units.
+    their units. What models have found in the picture is put aside in files while another one's is shown.
     """
 
     source: Given | None = None
     pixel_sizes: dict[str, float | None] = field(default_factory=dict)
+    _parked: dict[str, Parked] = field(default_factory=dict)
+    _shown: Callable[[], View | None] = lambda: None
     _latest: object = None
 
     def begin(self, source: Given | None) -> Callable[[], bool]:
         """Another picture, or another look of a model at it. What is returned tells whether it is superseded, or
         nobody waits for it."""
+        if source != self.source:
+            self._parked.clear()
+            self._shown = lambda: None
         self.source = source
         self._latest = mine = object()
         return lambda: self._latest is not mine or is_abandoned()
+
+    def show(self, view: View) -> None:
+        """What is shown from now on; the session's own state holds it."""
+        self._shown = weakref.ref(view)
+
+    def again(self, task: str) -> View | None:
+        """What a model has found in the picture before, None where it has not read it."""
+        shown = self._shown()
+        if shown is not None and shown.shown.task.name == task:
+            return shown
+        with suppress(ImageError, OSError):  # the files are gone, or cannot be written: the network runs again
+            if shown is not None:
+                self._parked[shown.shown.task.name] = shown.park()
+            if task in self._parked:
+                return self._parked[task].view()
+        return None
 
     def picture(self, shown: GradioFile | None) -> Given | None:
         """The picture, or the one that is ``shown`` where the session has been forgotten."""

@@ -183,9 +183,10 @@ def _run(task: str, source: Given, desk: Desk, looks: Look) -> Page:
     """Predict one picture; a bad one becomes a sentence in the place of the result."""
     is_superseded = desk.begin(source)
     try:
-        view = look(source, task, is_superseded)
+        view = desk.again(task) or look(source, task, is_superseded)
         if is_superseded():
             raise Stopped
+        desk.show(view)
     except Stopped:
         note(outcome="cancelled")
         return UNCHANGED

@@ -67,6 +67,27 @@ class View:
         """The result at the picture's own size."""
         return self.shown if self.kept is None else self.kept.restore(self.shown, self.source.path)
 
+    def park(self) -> Parked:
+        """Put it aside in files, for when its model is chosen again."""
+        nothing = np.empty((0, 0), np.uint8)
+        facts = replace(self.shown, image=nothing, class_ids=nothing, confidence=nothing, seeds=None)
+        return Parked(facts, self.kept or Kept(self.shown), self.source, self.seconds)
+
+
+@dataclass(frozen=True, eq=False)
+class Parked:
+    """A view whose arrays are in files; ``facts`` is its result without them."""
+
+    facts: Segmentation
+    kept: Kept
+    source: Given
+    seconds: float
+
+    def view(self) -> View:
+        """The view again, without the network. ImageError where the picture or the files are gone."""
+        note(task=self.facts.task.name)
+        return _view(self.kept.restore(self.facts, self.source.path), self.source, self.seconds, self.kept)
+
 
 def look(source: Given, task: str, stop: Callable[[], bool] | None = None) -> View:
     """Run a task's model on a picture file. Raises ImageError, WeightsError, ValueError for an unknown task, or Stopped
@@ -75,7 +96,10 @@ def look(source: Given, task: str, stop: Callable[[], bool] | None = None) -> Vi
     note(task=task)
     started = time.perf_counter()
     result = segmenter.predict(source.path, stop)
-    seconds = time.perf_counter() - started
+    return _view(result, source, time.perf_counter() - started)
+
+
+def _view(result: Segmentation, source: Given, seconds: float, kept: Kept | None = None) -> View:
     note(size=result.class_ids.shape)
     shown = shrink(result, DISPLAY_SIDE)
     labels = result.instances() if result.task.has_objects else None
@@ -89,7 +113,7 @@ def look(source: Given, task: str, stop: Callable[[], bool] | None = None) -> Vi
         size=result.class_ids.shape,
         seconds=seconds,
         source=source,
-        kept=None if shown is result else Kept(result),
+        kept=None if shown is result else kept or Kept(result),
     )
 
 

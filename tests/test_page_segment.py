@@ -99,6 +99,35 @@ def test_another_task_reads_the_same_picture(fakes: dict[str, FakeSegmenter], pi
     assert (fakes["pets"].calls, fakes["cars"].calls) == (1, 0)
 
 
+@pytest.mark.parametrize("size", [(60, 40), (2001, 10)])
+def test_a_model_reads_a_picture_once(fakes: dict[str, FakeSegmenter], tmp_path: Path, size: tuple[int, int]) -> None:
+    """Choosing a model again brings back what it found; another picture, or files that are gone, are read."""
+    for name, grey in (("one.png", 90), ("other.png", 110)):
+        Image.new("RGB", size, (grey,) * 3).save(tmp_path / name)
+    one, other = given(tmp_path / "one.png"), given(tmp_path / "other.png")
+    desk = Desk()
+    first = handlers.on_upload(one, "cars", desk, *LOOKS)
+    pets = handlers.on_task("pets", one, desk, *LOOKS)
+    back = handlers.on_task("cars", one, desk, *LOOKS)
+    assert (fakes["cars"].calls, fakes["pets"].calls) == (1, 1)
+    assert back.view is not first.view and (back.summary, back.table) == (first.summary, first.table)
+    for found, before in ((back.view.shown, first.view.shown), (back.view.result(), first.view.result())):
+        assert (found.image == before.image).all() and (found.class_ids == before.class_ids).all()
+        assert (found.confidence == before.confidence).all() and found.seeds is None
+    assert handlers.on_task("cars", one, desk, *LOOKS).view is back.view
+    assert handlers.on_task("pets", one, desk, *LOOKS).summary == pets.summary
+
+    held = [handlers.on_upload(other, "cars", desk, *LOOKS)]
+    assert fakes["cars"].calls == 2
+    held.append(handlers.on_task("pets", other, desk, *LOOKS))
+    swept = list((tmp_path / "gradio").glob("result-*/*"))
+    assert swept
+    for path in swept:
+        path.unlink()
+    assert "Cars fill" in handlers.on_task("cars", other, desk, *LOOKS).summary
+    assert (fakes["cars"].calls, fakes["pets"].calls) == (3, 2)
+
+
 def test_another_task_without_a_picture_invites(fakes: dict[str, FakeSegmenter]) -> None:
     shown = handlers.on_task("water", None, Desk(), *LOOKS)
     assert shown.view is None and shown.stage["value"] == words.INVITATION and "Sentinel-2" in shown.about
