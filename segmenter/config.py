@@ -84,8 +84,9 @@ class Config:
     Chosen on validation pictures after training: ``temperature`` divides the logits and ``offsets``,
     one per class or none at all, are then added to them, so that confidence is calibrated; an object's
     seed is where the core's probability is above ``seed_threshold``, and objects of fewer than
-    ``min_object`` pixels do not count; ``rounding`` is for processors that are fast in 8 bits, None where
-    the decoder cannot; ``familiarity`` knows pictures of the model's kind, None where it was not measured.
+    ``min_object`` pixels do not count; a picture in whose middle the median object has fewer pixels than ``zoom_below``
+    is read enlarged ``zoom`` times, none where that is 0; ``rounding`` is for processors that are fast in 8 bits, None
+    where the decoder cannot; ``familiarity`` knows pictures of the model's kind, None where it was not measured.
     """
 
     task: str
@@ -102,6 +103,8 @@ class Config:
     offsets: tuple[float, ...] = ()
     seed_threshold: float = 0.5
     min_object: int = 10
+    zoom: float = 1.6
+    zoom_below: float = 0.0
     rounding: Rounding | None = None
     familiarity: Familiarity | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
@@ -208,6 +211,8 @@ def impossible(config: Config) -> str | None:
         "offsets": config.offsets == () or numbers(config.offsets, len(config.classes), -MOST),
         "seed_threshold": number(config.seed_threshold, -1),
         "min_object": number(config.min_object, -1, whole=True),
+        "zoom": number(config.zoom, 0) and number(config.size, 0) and 1 <= config.zoom <= config.size / 32,
+        "zoom_below": number(config.zoom_below, -1) and (config.zoom_below <= 0 or config.input_policy == "tile"),
         "rounding": config.rounding is None
         or len(config.rounding.limits) == len(config.rounding.shifts)
         and all(-MOST < low <= 0 < high < MOST for low, high in config.rounding.limits),

@@ -41,6 +41,16 @@ def enlarge(values: np.ndarray, height: int, width: int, rows: range | None = No
         yield rows.start + first, strip
 
 
+def resized(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """All of what ``enlarge`` yields, float32 (C, height, width)."""
+    if values.shape[1:] == (height, width):
+        return values
+    whole = np.empty((len(values), height, width), np.float32)
+    for top, strip in enlarge(values, height, width):
+        whole[:, top : top + strip.shape[1]] = strip
+    return whole
+
+
 def shares(height: int, width: int) -> list[range]:
     """The rows of a picture in as many parts as there are processors, in one where more are not worth a thread."""
     count = max(1, min(usable_cpus(), height * width // (2 * STRIP_PIXELS), height))

@@ -42,6 +42,20 @@ def fit(image: np.ndarray, size: int, multiple: int = 32) -> tuple[np.ndarray, t
     return window, (height, width)
 
 
+def magnified(window: np.ndarray, zoom: float, multiple: int) -> np.ndarray:
+    """A window (h, w, 3) uint8 enlarged about ``zoom`` times, to sides that are multiples of ``multiple``."""
+    if zoom == 1:
+        return window
+    height, width = (max(multiple, round(side * zoom / multiple) * multiple) for side in window.shape[:2])
+    return np.asarray(Image.fromarray(window).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def middle(array: np.ndarray, side: int) -> np.ndarray:
+    """The middle of an array (H, W, ...), at most ``side`` pixels high and wide."""
+    top, left = (max(0, (length - side) // 2) for length in array.shape[:2])
+    return array[top : top + side, left : left + side]
+
+
 def pick_nearest(array: np.ndarray, height: int, width: int) -> np.ndarray:
     """An array (H, W, ...) at (height, width) by nearest neighbour, pixel centres aligned; no value is mixed."""
     rows = ((np.arange(height) + 0.5) * array.shape[0] / height).astype(int)

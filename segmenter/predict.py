@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,13 +15,13 @@ from PIL import Image
 
 from segmenter.config import Config, WeightsError
 from segmenter.engine import Engine, load_engine
-from segmenter.enlarge import choose, enlarge, shares
-from segmenter.fitting import auto_contrast, fit
+from segmenter.enlarge import choose, enlarge, resized, shares
+from segmenter.fitting import auto_contrast, fit, magnified, middle
 from segmenter.image import MAX_PIXELS, ImageError, ImageSource, read_image
 from segmenter.result import Segmentation
 from segmenter.tasks import Task, get_task
 from segmenter.threads import usable_cpus
-from segmenter.tiling import padded_window, run_tiles, tile_rows
+from segmenter.tiling import MULTIPLE, padded_window, run_tiles, tile_rows
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
@@ -122,6 +122,8 @@ class Segmenter:
         """What the encoder sees in a picture, float32 (F,), by which ``familiarity`` is judged (see
         ``segmenter.inference.Encoder``). ImageError as in ``predict``."""
         prepared = self._prepare(read_image(image, self.max_pixels))
+        if self.config.zoom_below:
+            prepared = self._middle(prepared)
         if prepared.window is not None:
             return self._engine.describe([prepared.window])[0]
         rows = tile_rows(prepared.seen, self.config.size, self.config.overlap)
@@ -147,6 +149,14 @@ class Segmenter:
             return _Prepared(image, seen, np.asarray(square), (size, size))
         return _Prepared(image, seen, *fit(seen, size))
 
+    def _middle(self, prepared: _Prepared) -> _Prepared:
+        """What of a picture one tile holds: its middle, or all of it."""
+        if prepared.window is not None:
+            return prepared
+        size = self.config.size
+        seen = middle(prepared.seen, size)
+        return _Prepared(middle(prepared.image, size), seen, padded_window(seen, size), seen.shape[:2])
+
     def _values(self, windows: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """The maps and description of each window, without the map of class 0, whose probability is what the others
         leave of 1; averaged over the mirrored windows where that is asked for."""
@@ -163,32 +173,44 @@ class Segmenter:
 
     def _finish(self, waiting: list[_Prepared], stop: Callable[[], bool] | None = None) -> list[Segmentation]:
         """Run the network on prepared pictures, those that fit into one window at once."""
-        windows = [prepared.window for prepared in waiting if prepared.window is not None]
-        of_windows = iter(self._values(windows))
+        looks = [self._middle(prepared) if self.config.zoom_below else prepared for prepared in waiting]
+        of_windows = iter(self._values([look.window for look in looks if look.window is not None]))
         results = []
-        for prepared in waiting:
-            if prepared.window is None:
+        for prepared, look in zip(waiting, looks, strict=True):
+            if look.window is None:
                 results.append(self._tiles(prepared, stop))
-                continue
-            values, description = next(of_windows)
-            known = values[:, : prepared.inside[0], : prepared.inside[1]]
-            height, width = prepared.image.shape[:2]
-            parts = [enlarge(known, height, width, rows) for rows in shares(height, width)]
-            results.append(self._collect(prepared.image, parts, [description]))
+            else:
+                results.append(self._closer(prepared, self._one(look, *next(of_windows)), stop))
         return results
 
-    def _tiles(self, prepared: _Prepared, stop: Callable[[], bool] | None) -> Segmentation:
+    def _one(self, prepared: _Prepared, values: np.ndarray, description: np.ndarray) -> Segmentation:
+        """The result of a picture in one window."""
+        known = values[:, : prepared.inside[0], : prepared.inside[1]]
+        height, width = prepared.image.shape[:2]
+        parts = [enlarge(known, height, width, rows) for rows in shares(height, width)]
+        return self._collect(prepared.image, parts, [description])
+
+    def _closer(self, prepared: _Prepared, look: Segmentation, stop: Callable[[], bool] | None) -> Segmentation:
+        """The result of a picture after a first look at its middle: the look itself where that shows all of it, unless
+        its objects are so small that they are better read enlarged."""
+        areas = np.bincount(look.instances().ravel())[1:] if self.config.zoom_below else np.zeros(0)
+        small = bool(len(areas)) and float(np.median(areas)) < self.config.zoom_below
+        if prepared.window is not None and not small:
+            return look
+        return replace(self._tiles(prepared, stop, self.config.zoom if small else 1.0), familiarity=look.familiarity)
+
+    def _tiles(self, prepared: _Prepared, stop: Callable[[], bool] | None, zoom: float = 1.0) -> Segmentation:
         descriptions: list[np.ndarray] = []
+        size = int(self.config.size / zoom) // MULTIPLE * MULTIPLE
 
         def run(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
             if stop is not None and stop():
                 raise Stopped("the prediction was given up because nobody waits for it.")
-            found = self._values(windows)
+            found = self._values([magnified(window, zoom, MULTIPLE) for window in windows])
             descriptions.extend(description for _, description in found)
-            return [values for values, _ in found]
+            return [resized(values, *window.shape[:2]) for window, (values, _) in zip(windows, found, strict=True)]
 
-        size, overlap = self.config.size, self.config.overlap
-        strips = run_tiles(run, prepared.seen, size, overlap)
+        strips = run_tiles(run, prepared.seen, size, self.config.overlap * size // self.config.size)
         return self._collect(prepared.image, [strips], descriptions)
 
     def _collect(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
+from segmenter.fitting import middle
 from segmenter.image import ImageSource, read_image
 from segmenter.predict import Segmenter
 from segmenter.tasks import TASKS
@@ -48,9 +47,3 @@ def suggest(image: ImageSource, segmenters: Mapping[str, Segmenter]) -> Suggesti
     if best is not None and familiarity[best] < SURE:
         best = None
     return Suggestion(best, familiarity)
-
-
-def middle(image: np.ndarray, side: int) -> np.ndarray:
-    """The middle of an image (H, W, 3), at most ``side`` pixels high and wide."""
-    top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
-    return image[top : top + side, left : left + side]

@@ -91,12 +91,31 @@ def test_seeds_are_chosen_by_their_precision(root, monkeypatch):
             core = inside + torch.where(torch.rand_like(inside) > 0.5, 0.2, -0.2)
             return torch.cat([-inside - 9, core, inside], 1)
 
-    config = nuclei.TRAINING.config(replace(nuclei.RECIPES["default"], size=64))
+    config = nuclei.TRAINING.config(replace(nuclei.RECIPES["default"], size=64, overlap=16))
     val = nuclei.examples(root, "val", nuclei.RECIPES["default"])
     monkeypatch.setattr(calibrate, "MIN_OBJECTS", (4, 300))
     chosen = calibrate.choose_seeds(nuclei.TRAINING, TorchEngine(Cores(), config), config, val)
     assert chosen.min_object == 4  # no disc here has 300 pixels
     assert chosen.seed_threshold in (0.3, 0.4, 0.6, 0.7)  # at 0.5 each nucleus falls into specks
+
+
+def test_small_objects_are_enlarged_where_that_finds_them(root, monkeypatch):
+    """A network that shaves four pixels off what is bright loses most of small discs at their own scale."""
+
+    class Shaves(nn.Module):
+        def forward(self, pixels):
+            bright = (pixels.mean(1, keepdim=True) > -0.2).float()
+            inside = 1 - nn.functional.max_pool2d(1 - bright, 9, 1, 4)
+            return torch.cat([1 - inside, inside, inside - 9], 1) * 9
+
+    config = nuclei.TRAINING.config(replace(nuclei.RECIPES["default"], size=256))
+    config = replace(config, zoom=3.0, min_object=1)
+    val = nuclei.examples(root, "val", nuclei.RECIPES["default"])
+    engine = TorchEngine(Shaves(), config)
+    monkeypatch.setattr(calibrate, "ZOOM_LIMITS", (0.0, 1.0, 5000.0))
+    assert calibrate.choose_zoom(nuclei.TRAINING, engine, config, val).zoom_below == 5000
+    harmful = replace(config, zoom=1.0)
+    assert calibrate.choose_zoom(nuclei.TRAINING, engine, harmful, val).zoom_below == 0
 
 
 def test_familiarity_tells_the_sides_apart():

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import NETWORK_CLASSES
+from conftest import BLUE, GREEN, NETWORK_CLASSES, RED
 from PIL import Image
 from torch import nn
 
@@ -215,6 +215,13 @@ def test_a_picture_over_the_limit(segmenter_for, refusal):
 MIXED = [(64, 64), (20, 60), (20, 60), (150, 90), (33, 33), (64, 10), (200, 70), (5, 5), (5, 6)]
 
 
+def test_many_with_small_objects_are_as_one_by_one(segmenter_for):
+    images = [discs(*size, radius) for size in MIXED for radius in (3, 7)]
+    model = segmenter_for("nuclei", zoom=2.0, zoom_below=60, min_object=4)
+    for image, result in zip(images, model.predict_many(images), strict=True):
+        assert_same(result, model.predict(image))
+
+
 @pytest.mark.parametrize("task", ["pets", "nuclei"])
 @pytest.mark.parametrize("policy", ["fit", "tile", "stretch"])
 def test_many_are_as_one_by_one_and_in_order(segmenter_for, noise, task, policy):
@@ -237,6 +244,45 @@ def test_tiles_overlap_as_the_config_says(segmenter_for, noise, overlap, tiles):
     model = segmenter_for("water", overlap=overlap)
     model.predict(noise(64, 113))
     assert model.fake.shapes == [(1, 3, 64, 64)] * tiles
+
+
+def discs(height, width, radius, pitch=16):
+    """Nuclei on red, each a green core in a blue rim, in the middles of squares of ``pitch``."""
+    rows, columns = (np.arange(length) % pitch - pitch // 2 for length in (height, width))
+    distance = np.hypot(rows[:, None], columns)
+    return np.select([distance[..., None] <= part * radius for part in (0.6, 1)], [GREEN, BLUE], RED).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("limit", "shapes"), [(0, 1), (20, 1), (60, 10)])
+def test_small_objects_are_read_enlarged(segmenter_for, limit, shapes):
+    """Discs of 49 pixels: below a limit of 60 three by three tiles of 32 pixels are read, each as one of 64."""
+    image = discs(64, 64, 4)
+    model = segmenter_for("nuclei", zoom=2.0, zoom_below=limit, min_object=4)
+    result = model.predict(image)
+    assert model.fake.shapes == [(1, 3, 64, 64)] * shapes
+    areas = np.bincount(result.instances().ravel())[1:]
+    assert len(areas) == 16 and areas == pytest.approx([49] * 16, abs=4)
+    assert (result.class_ids != (image[..., 0] == 0)).mean() < 0.02
+
+
+def test_the_middle_tells_how_large_objects_are(segmenter_for):
+    small, none = discs(160, 96, 4), np.full((160, 96, 3), RED, np.uint8)
+    none[:32] = small[:32]
+    for image, most, tile in ((small, 45, 64), (none, 9, 64)):
+        model = segmenter_for("nuclei", zoom=2.0, zoom_below=60, min_object=4)
+        result = model.predict(image)
+        assert 1 < len(model.fake.shapes) <= most and {shape[2] for shape in model.fake.shapes} == {tile}
+        assert (result.class_ids != (image[..., 0] == 0)).mean() < 0.02
+    own = segmenter_for("nuclei", zoom=2.0, zoom_below=0, min_object=4).predict(none)
+    assert (own.class_ids == result.class_ids).all()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_enlarged_picture_keeps_its_size(segmenter_for, size):
+    model = segmenter_for("nuclei", zoom=1.6, zoom_below=9000, min_object=1)
+    result = model.predict(discs(*size, 4))
+    assert result.class_ids.shape == result.confidence.shape == result.seeds.shape == size
+    assert all(side % 32 == 0 and side <= 64 for shape in model.fake.shapes for side in shape[2:])
 
 
 def test_pictures_are_taken_as_they_are_needed(segmenter_for, noise):

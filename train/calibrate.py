@@ -3,8 +3,9 @@
   temperature,      divides the logits, and what is added to them for each class, so that confidence says how often a
   offsets           pixel is right (bias-corrected temperature scaling; Alexandari, Kundaje and Shrikumar, ICML 2020)
   rounding          how the decoder computes in 8 bits, where that changes hardly any pixel
-  seed_threshold,   where an object's core begins and which objects are specks, by AP at 0.5; nuclei only
-  min_object
+  seed_threshold,   where an object's core begins, which objects are specks, and up to which size of its objects a
+  min_object,       picture is read enlarged, by AP at 0.5; nuclei only
+  zoom_below
   familiarity       linear judges of the encoder's features, between pictures of this task and of others
 
 Every training run ends with it. The command does it again for finished weights and writes their config.
@@ -16,7 +17,7 @@ import argparse
 import importlib
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ import torch
 from scipy.optimize import minimize
 from torch import nn
 
-from segmenter import Segmenter, WeightsError
+from segmenter import Segmentation, Segmenter, WeightsError
 from segmenter import metrics as scores
 from segmenter.config import Config, save_config
 from segmenter.engine import Engine, choose_device, load_engine
@@ -44,7 +45,8 @@ from train.task import TrainingTask
 PIXELS = 4000  # drawn from each validation picture to find temperature and offsets
 ROUNDED = 40  # validation pictures that tell how the decoder rounds to 8 bits
 SEED_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
-MIN_OBJECTS = (10, 20, 30)
+MIN_OBJECTS = (10, 20, 30, 40)
+ZOOM_LIMITS = (0.0, 200.0, 400.0, 800.0, 1600.0)
 
 
 def calibrate(training: TrainingTask, folder: Path, root: Path, device: str, limit: int | None = None) -> None:
@@ -60,7 +62,7 @@ def calibrate(training: TrainingTask, folder: Path, root: Path, device: str, lim
     save_config(config, folder)
     engine, _ = load_engine(folder, device)
     if training.task.has_objects and config.seed_map is not None:
-        config = choose_seeds(training, engine, config, val)
+        config = choose_zoom(training, engine, choose_seeds(training, engine, config, val), val)
     familiarity = None
     if limit is None:
         segmenter, parts = Segmenter(training.task, engine, config), Encoder(network, config).parts
@@ -114,21 +116,43 @@ def fit_confidence(
 
 
 def choose_seeds(training: TrainingTask, engine: Engine, config: Config, val: Sequence[Example]) -> Config:
-    """The config with the seed threshold and the smallest object of the best AP at 0.5 on ``val``."""
+    """The config with the seed threshold and the smallest object of the best AP at 0.5 on ``val``, where all pictures
+    are read enlarged."""
     found: list[tuple[float, Config]] = []
-    truth = [example.read() for example in val]
     for threshold in SEED_THRESHOLDS:
-        segmenter = Segmenter(training.task, engine, replace(config, seed_threshold=threshold))
-        results = list(segmenter.predict_many(image for image, _ in truth))
+        enlarged = replace(config, seed_threshold=threshold, zoom_below=np.inf)
+        pairs = list(predicted(training, engine, enlarged, val))
         for size in MIN_OBJECTS:
-            matches = [
-                scores.object_matches(labels, label_objects(result.class_ids > 0, result.seeds, size))
-                for (_, labels), result in zip(truth, results, strict=True)
-            ]
-            precision = scores.average_precision(matches)[0.5]
-            print(f"seeds above {threshold}, objects from {size} pixels: AP {precision:.4f} on validation")
-            found.append((precision, replace(segmenter.config, min_object=size)))
+            precision = precision_of((labels, label_objects(r.class_ids > 0, r.seeds, size)) for labels, r in pairs)
+            print(f"seeds above {threshold}, objects from {size} pixels: AP {precision:.4f} on validation", flush=True)
+            found.append((precision, replace(config, seed_threshold=threshold, min_object=size)))
     return max(found, key=lambda candidate: candidate[0])[1]
+
+
+def choose_zoom(training: TrainingTask, engine: Engine, config: Config, val: Sequence[Example]) -> Config:
+    """The config with the limit of the best AP at 0.5 on ``val``, below which pictures are read enlarged."""
+    found: list[tuple[float, Config]] = []
+    for limit in ZOOM_LIMITS:
+        candidate = replace(config, zoom_below=limit)
+        pairs = predicted(training, engine, candidate, val)
+        precision = precision_of((labels, result.instances()) for labels, result in pairs)
+        print(f"enlarged below {limit:g} pixels: AP {precision:.4f} on validation", flush=True)
+        found.append((precision, candidate))
+    return max(found, key=lambda candidate: candidate[0])[1]
+
+
+def predicted(
+    training: TrainingTask, engine: Engine, config: Config, val: Sequence[Example]
+) -> Iterator[tuple[np.ndarray, Segmentation]]:
+    """The true labels of each example and what is found in it."""
+    truth = [example.read() for example in val]
+    results = Segmenter(training.task, engine, config).predict_many(image for image, _ in truth)
+    return zip((labels for _, labels in truth), results, strict=True)
+
+
+def precision_of(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """AP at 0.5 over pairs of true and found labels."""
+    return scores.average_precision([scores.object_matches(labels, found) for labels, found in pairs])[0.5]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
