@@ -7,32 +7,44 @@ again weighs more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from benchmarks.measure import parser, table, times
 from benchmarks.pictures import generated, jpeg
 from segmenter import Segmenter
-from segmenter.fitting import auto_contrast, fit
+from segmenter.engine import Engine
 from segmenter.image import read_image
 from segmenter.tasks import TASKS
-from segmenter.tiling import tile_rows
+
+
+class Recorder:
+    """An engine that remembers the windows it is given."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.windows = engine, list[np.ndarray]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def run(self, windows: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        self.windows.extend(windows)
+        return self.engine.run(windows)
 
 
 def main(arguments: list[str] | None = None) -> str:
     options = parser(__doc__).parse_args(arguments)
     data = jpeg(generated(1080, 1920))
-    image = read_image(data)
     rows = []
     for task in TASKS:
         segmenter = Segmenter.load(task, device="cpu")
-        config, engine = segmenter.config, segmenter._engine
-        seen = auto_contrast(image) if config.auto_contrast else image
-        if config.input_policy == "tile":
-            windows = [window for line in tile_rows(seen, config.size, config.overlap) for window in line]
-        else:
-            windows = [fit(seen, config.size)[0]]
+        engine = segmenter._engine
+        recorder = Recorder(engine)
+        Segmenter(segmenter.task, recorder, segmenter.config).predict(data)
+        windows = recorder.windows
         found = times(
             {
                 "decode": lambda: read_image(data),

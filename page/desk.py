@@ -44,16 +44,18 @@ class Desk:
         """What is shown from now on; the session's own state holds it."""
         self._shown = weakref.ref(view)
 
-    def again(self, task: str) -> View | None:
-        """What a model has found in the picture before, None where it has not read it."""
-        shown = self._shown()
-        if shown is not None and shown.shown.task.name == task:
-            return shown
-        with suppress(ImageError, OSError):  # the files are gone, or cannot be written: the network runs again
-            if shown is not None:
+    def again(self, source: Given, task: str) -> View | None:
+        """What a model has found in a picture before, None where it has not read it. Another event may put another
+        picture on the desk meanwhile."""
+        shown, parked = self._shown(), self._parked.get(task)
+        if shown is not None and shown.source == source:
+            if shown.shown.task.name == task:
+                return shown
+            with suppress(OSError):  # a full disk: the network runs again
                 self._parked[shown.shown.task.name] = shown.park()
-            if task in self._parked:
-                return self._parked[task].view()
+        if parked is not None and parked.source == source:
+            with suppress(ImageError):  # the files are gone
+                return parked.view()
         return None
 
     def picture(self, shown: GradioFile | None) -> Given | None:

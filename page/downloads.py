@@ -13,6 +13,7 @@ from page.view import View
 from segmenter import Segmentation
 from segmenter.export import FORMATS, save, zip_all
 from segmenter.geo import GeoError, Georeference, read_georeference
+from segmenter.tasks import is_side
 
 # What the buttons say, in their order. "all" is everything in one zip.
 BUTTONS = {
@@ -52,7 +53,7 @@ def write(
     GeoJSON is in map coordinates where the picture is a GeoTIFF. ``drawn`` is as in ``segmenter.export.save``.
     """
     task = result.task
-    pixel_size = pixel_size if task.length_unit and pixel_size and pixel_size > 0 else None
+    pixel_size = pixel_size if task.length_unit and is_side(pixel_size) else None
     formats = FORMATS if name == "all" else (name,)
     place = georeference(picture.path) if "geojson" in formats else None
     transform, crs = (None, None) if place is None else (place.transform, place.crs)

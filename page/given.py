@@ -25,7 +25,8 @@ class Given(NamedTuple):
 
 def given(file: GradioFile) -> Given:
     path = str(file["path"])
-    return Given(path, Path(str(file.get("orig_name") or path)).name)
+    name = Path(str(file.get("orig_name") or path)).name
+    return Given(path, name.encode(errors="replace").decode())  # half a surrogate pair cannot be written anywhere
 
 
 def uploads(files: Sequence[GradioFile] | None) -> list[tuple[str, str]]:

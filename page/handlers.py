@@ -18,6 +18,7 @@ from page.view import View, look, point
 from segmenter import TASKS, ImageError, Stopped, WeightsError
 from segmenter.geo import is_geotiff, pixel_side
 from segmenter.measure import area
+from segmenter.tasks import is_side
 
 # Formats that browsers show; a picture in another one is shown as the JPEG that was made of it.
 BROWSER_FORMATS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
@@ -159,6 +160,9 @@ def on_pixel_size(view: View | None, pixel_size: float | None, desk: Desk) -> Me
     """Another size of a pixel was given: areas follow, and the next pictures are taken to have it too."""
     if view is None:
         return Measured(*[gr.skip()] * len(Measured._fields))
+    if pixel_size and not is_side(pixel_size):
+        gr.Warning(words.wrong_side(view.shown.task))
+        pixel_size = None
     desk.pixel_sizes[view.shown.task.length_unit] = pixel_size
     return _measured(view, pixel_size)
 
@@ -183,7 +187,7 @@ def _run(task: str, source: Given, desk: Desk, looks: Look) -> Page:
     """Predict one picture; a bad one becomes a sentence in the place of the result."""
     is_superseded = desk.begin(source)
     try:
-        view = desk.again(task) or look(source, task, is_superseded)
+        view = desk.again(source, task) or look(source, task, is_superseded)
         if is_superseded():
             raise Stopped
         desk.show(view)

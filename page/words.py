@@ -13,7 +13,7 @@ from page.view import Point, View
 from segmenter import TASKS, ClassStats
 from segmenter.measure import ObjectStats, area
 from segmenter.suggest import Suggestion
-from segmenter.tasks import Task
+from segmenter.tasks import LONGEST_SIDE, SHORTEST_SIDE, Task, is_side
 
 HEADER = """
 <h1>Segmenter</h1>
@@ -61,9 +61,14 @@ def percent(fraction: float) -> str:
     return f"{share:.1f}%" if 0 < share < 9.95 or 99 < share < 100 else f"{share:.0f}%"
 
 
+def wrong_side(task: Task) -> str:
+    """What is said of a size of a pixel that none has."""
+    return f"Give the side of a pixel in {task.length_unit}, from {SHORTEST_SIDE:f} to {LONGEST_SIDE:,.0f}."
+
+
 def extent(pixels: float, pixel_size: float | None, task: Task) -> str:
     """The area of pixels in the task's unit, such as "1.2 ha"; empty where pixels have no known size."""
-    if not task.length_unit or not pixel_size or pixel_size <= 0:
+    if not task.length_unit or not is_side(pixel_size):
         return ""
     value, unit = area(pixels, pixel_size, task)
     if 0 < value < 0.001:

@@ -211,8 +211,9 @@ def impossible(config: Config) -> str | None:
         "offsets": config.offsets == () or numbers(config.offsets, len(config.classes), -MOST),
         "seed_threshold": number(config.seed_threshold, -1),
         "min_object": number(config.min_object, -1, whole=True),
-        "zoom": number(config.zoom, 0) and number(config.size, 0) and 1 <= config.zoom <= config.size / 32,
-        "zoom_below": number(config.zoom_below, -1) and (config.zoom_below <= 0 or config.input_policy == "tile"),
+        "zoom": number(config.zoom, 0) and config.zoom >= 1,
+        "zoom_below": number(config.zoom_below, -1)
+        and (config.zoom_below <= 0 or config.input_policy == "tile" and config.size >= 32 * config.zoom),
         "rounding": config.rounding is None
         or len(config.rounding.limits) == len(config.rounding.shifts)
         and all(-MOST < low <= 0 < high < MOST for low, high in config.rounding.limits),

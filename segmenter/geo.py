@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from segmenter.tasks import is_side
+
 # ModelPixelScale, ModelTiepoint and ModelTransformation (OGC GeoTIFF 1.1, 19-008r4).
 GEOTIFF_TAGS = (33550, 33922, 34264)
 ORIENTATION = 274  # of TIFF 6.0; 1 is upright
@@ -35,7 +37,7 @@ class Georeference:
 
     def side(self, unit: str) -> float | None:
         """The side of a pixel in a unit of length, None where it is not known in that."""
-        return None if unit != "m" or self.metres is None else float(f"{self.metres:.6g}")
+        return float(f"{self.metres:.6g}") if unit == "m" and is_side(self.metres) else None
 
 
 def read_georeference(path: str | os.PathLike[str]) -> Georeference | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from segmenter.result import Segmentation
-from segmenter.tasks import TASKS, Task
+from segmenter.tasks import LONGEST_SIDE, SHORTEST_SIDE, TASKS, Task, is_side
 
 # Unit of length -> the unit of area its field counts in, and how many square lengths that holds.
 AREA_UNITS = {"m": ("ha", 10_000.0), "µm": ("µm²", 1.0)}
@@ -48,14 +47,15 @@ def area(pixels: float, pixel_size: float, task: Task) -> tuple[float, str]:
     """The area that a number of pixels covers, and its unit: "ha" for water, "µm²" for nuclei.
 
     ``pixel_size`` is the side of a pixel in ``task.length_unit``. ValueError for a task without one, and for a
-    size that is not a positive, finite number.
+    size that no pixel has.
     """
     if task.length_unit not in AREA_UNITS:
         known = " or ".join(name for name, other in TASKS.items() if other.length_unit)
         raise ValueError(f"{task.name} pictures have no pixel size that turns pixels into an area; only {known} have.")
-    if not (math.isfinite(pixel_size) and pixel_size > 0):
+    if not is_side(pixel_size):
         raise ValueError(
-            f"the pixel size is {pixel_size:g}; give the side of a pixel in {task.length_unit}, a number above 0."
+            f"the pixel size is {str(pixel_size)[:20]}; give the side of a pixel in {task.length_unit}, a number from "
+            f"{SHORTEST_SIDE:f} to {LONGEST_SIDE:,.0f}."
         )
     unit, square = AREA_UNITS[task.length_unit]
     return pixels * pixel_size * pixel_size / square, unit

@@ -90,9 +90,9 @@ class Segmenter:
     def predict(self, image: ImageSource, stop: Callable[[], bool] | None = None) -> Segmentation:
         """Segment one picture: a path, bytes, a PIL image or an (H, W, 3) uint8 array of any size.
 
-        The result has the picture's own size. ``stop`` is asked before every row of a large picture's tiles whether
-        the result is not wanted any more. Raises ImageError for what is not such a picture, Stopped where ``stop``
-        says so.
+        The result has the picture's own size. ``stop`` is asked before every row of tiles, where a picture takes
+        several or is read enlarged, whether the result is not wanted any more. Raises ImageError for what is not such
+        a picture, Stopped where ``stop`` says so.
         """
         return self._finish([self._prepare(read_image(image, self.max_pixels))], stop)[0]
 

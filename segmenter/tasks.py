@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 InputPolicy = Literal["fit", "tile", "stretch"]
+SHORTEST_SIDE, LONGEST_SIDE = 1e-6, 1e6  # of a pixel, in any unit of length
 
 
 @dataclass(frozen=True)
@@ -166,3 +167,9 @@ def get_task(task: str | Task) -> Task:
     if task not in TASKS:
         raise ValueError(f"unknown task {task!r}; choose one of {', '.join(TASKS)}.")
     return TASKS[task]
+
+
+def is_side(pixel_size: float | None) -> TypeGuard[float]:
+    """Whether a number can be the side of a pixel in a unit of length: that of an atomic picture in µm, or of one of
+    a whole planet in m."""
+    return pixel_size is not None and SHORTEST_SIDE <= pixel_size <= LONGEST_SIDE

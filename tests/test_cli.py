@@ -220,7 +220,10 @@ def test_a_table_that_cannot_be_written(here, loads, capsys):
         (["predict", "pets", "empty", "--out", "out"], ["'empty' holds no picture"]),
         (["predict", "pets", "photos", "--out", "out", "--format", "mask,gif"], ["unknown format 'gif'", "overlay"]),
         (["predict", "pets", "photos", "--out", "out", "--format", ","], ["no format given"]),
-        (["predict", "water", "photos", "--out", "out", "--pixel-size", "0"], ["'0' is no pixel size", "above 0"]),
+        (
+            ["predict", "water", "photos", "--out", "out", "--pixel-size", "0"],
+            ["'0' is no pixel size", "from 0.000001 to 1000000"],
+        ),
         (["predict", "water", "photos", "--out", "out", "--pixel-size", "nan"], ["'nan' is no pixel size"]),
         (["predict", "water", "photos", "--out", "out", "--pixel-size", "10m"], ["'10m' is no pixel size"]),
         (["predict", "pets", "photos", "--out", "out", "--pixel-size", "10"], ["pets pictures have no pixel size"]),

@@ -63,9 +63,9 @@ def test_a_task_without_a_unit_has_no_area(refusal, task):
         area(1, 1, TASKS[task])
 
 
-@pytest.mark.parametrize("size", [0, -10, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("size", [0, -10, 1e-7, 2e6, 1e200, 10**400, math.nan, math.inf, -math.inf])
 def test_a_pixel_has_a_side(refusal, size):
-    with refusal(ValueError, f"{size:g}", "in m", "above 0"):
+    with refusal(ValueError, f"is {str(size)[:20]};", "in m", "from 0.000001 to 1,000,000"):
         area(1, size, TASKS["water"])
 
 

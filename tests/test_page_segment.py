@@ -170,6 +170,44 @@ def test_what_is_superseded_shows_nothing(
     assert (found[0].view is None) == (later == "clear") == (desk.source is None)
 
 
+def test_a_picture_that_comes_while_another_is_put_aside_is_not_taken_for_it(
+    monkeypatch: pytest.MonkeyPatch, fakes: dict[str, FakeSegmenter], tmp_path: Path
+) -> None:
+    for name, grey in (("one.png", 90), ("two.png", 110)):
+        Image.new("RGB", (60, 40), (grey,) * 3).save(tmp_path / name)
+    one, two = given(tmp_path / "one.png"), given(tmp_path / "two.png")
+    desk, park, held = Desk(), view.View.park, []
+    held.append(handlers.on_upload(one, "pets", desk, *LOOKS))
+
+    def slow(self: view.View) -> view.Parked:
+        monkeypatch.setattr(view.View, "park", park)
+        held.append(handlers.on_upload(two, "water", desk, *LOOKS))
+        return park(self)
+
+    monkeypatch.setattr(view.View, "park", slow)
+    assert handlers.on_task("cars", one, desk, *LOOKS) == handlers.UNCHANGED
+    assert handlers.on_task("pets", two, desk, *LOOKS).view.source.name == "two.png"
+    assert fakes["pets"].calls == 2
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-170, 10**400, -3, float("nan")])
+def test_a_size_that_no_pixel_has_is_refused_and_forgotten(
+    page: Open, picture: Path, size: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Warning", said.append)
+    desk, shown = Desk(), page("nuclei")
+    measured = handlers.on_pixel_size(shown.view, size, desk)
+    assert said == ["Give the side of a pixel in µm, from 0.000001 to 1,000,000."]
+    assert "µm²" not in measured.summary + measured.table
+    assert handlers.on_upload(given(picture), "nuclei", desk, *LOOKS).pixel_size["value"] is None
+
+
+def test_half_a_letter_in_a_name_is_written_nowhere(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
+    shown = handlers.on_upload({"path": str(picture), "orig_name": "caf\ud800.png"}, "cars", Desk(), *LOOKS)
+    assert shown.view.source == Given(str(picture), "caf?.png") and shown.view.source.stem == "caf_"
+
+
 def test_a_superseded_run_does_not_choose_its_task(monkeypatch: pytest.MonkeyPatch, picture: Path) -> None:
     def stopped(*arguments: Any) -> None:
         raise Stopped

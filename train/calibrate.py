@@ -47,6 +47,7 @@ ROUNDED = 40  # validation pictures that tell how the decoder rounds to 8 bits
 SEED_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 MIN_OBJECTS = (10, 20, 30, 40)
 ZOOM_LIMITS = (0.0, 200.0, 400.0, 800.0, 1600.0)
+WORTH = 0.005  # AP that a higher limit must gain, for to read a picture enlarged takes some three times as long
 
 
 def calibrate(training: TrainingTask, folder: Path, root: Path, device: str, limit: int | None = None) -> None:
@@ -62,7 +63,8 @@ def calibrate(training: TrainingTask, folder: Path, root: Path, device: str, lim
     save_config(config, folder)
     engine, _ = load_engine(folder, device)
     if training.task.has_objects and config.seed_map is not None:
-        config = choose_zoom(training, engine, choose_seeds(training, engine, config, val), val)
+        enlarged = choose_seeds(training, engine, replace(config, zoom_below=np.inf, min_object=MIN_OBJECTS[0]), val)
+        config = choose_seeds(training, engine, choose_zoom(training, engine, enlarged, val), val)
     familiarity = None
     if limit is None:
         segmenter, parts = Segmenter(training.task, engine, config), Encoder(network, config).parts
@@ -116,12 +118,10 @@ def fit_confidence(
 
 
 def choose_seeds(training: TrainingTask, engine: Engine, config: Config, val: Sequence[Example]) -> Config:
-    """The config with the seed threshold and the smallest object of the best AP at 0.5 on ``val``, where all pictures
-    are read enlarged."""
+    """The config with the seed threshold and the smallest object of the best AP at 0.5 on ``val``."""
     found: list[tuple[float, Config]] = []
     for threshold in SEED_THRESHOLDS:
-        enlarged = replace(config, seed_threshold=threshold, zoom_below=np.inf)
-        pairs = list(predicted(training, engine, enlarged, val))
+        pairs = list(predicted(training, engine, replace(config, seed_threshold=threshold), val))
         for size in MIN_OBJECTS:
             precision = precision_of((labels, label_objects(r.class_ids > 0, r.seeds, size)) for labels, r in pairs)
             print(f"seeds above {threshold}, objects from {size} pixels: AP {precision:.4f} on validation", flush=True)
@@ -130,15 +130,15 @@ def choose_seeds(training: TrainingTask, engine: Engine, config: Config, val: Se
 
 
 def choose_zoom(training: TrainingTask, engine: Engine, config: Config, val: Sequence[Example]) -> Config:
-    """The config with the limit of the best AP at 0.5 on ``val``, below which pictures are read enlarged."""
-    found: list[tuple[float, Config]] = []
+    """The config with the limit below which pictures are read enlarged: the lowest from which on no higher one gains
+    what it is worth in AP at 0.5 on ``val``."""
+    found: dict[float, float] = {}
     for limit in ZOOM_LIMITS:
-        candidate = replace(config, zoom_below=limit)
-        pairs = predicted(training, engine, candidate, val)
-        precision = precision_of((labels, result.instances()) for labels, result in pairs)
-        print(f"enlarged below {limit:g} pixels: AP {precision:.4f} on validation", flush=True)
-        found.append((precision, candidate))
-    return max(found, key=lambda candidate: candidate[0])[1]
+        pairs = predicted(training, engine, replace(config, zoom_below=limit), val)
+        found[limit] = precision_of((labels, result.instances()) for labels, result in pairs)
+        print(f"enlarged below {limit:g} pixels: AP {found[limit]:.4f} on validation", flush=True)
+    best = max(found.values())
+    return replace(config, zoom_below=next(limit for limit, value in found.items() if value > best - WORTH))
 
 
 def predicted(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from segmenter.export import FORMATS
-from segmenter.tasks import TASKS
+from segmenter.tasks import TASKS, is_side
 
 DEFAULT_FORMATS = ("mask", "overlay", "csv")
 PROGRAM = "python -m segmenter"
@@ -150,6 +150,8 @@ def _pixel_size(text: str) -> float:
         size = float(text)
     except ValueError:
         size = math.nan
-    if not (math.isfinite(size) and size > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no pixel size; give a number above 0, such as 10")
+    if not is_side(size):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no pixel size; give a number from 0.000001 to 1000000, such as 10"
+        )
     return size
