@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -75,6 +76,32 @@ def test_trimaps_are_remapped_with_background_zero(root):
     raw = np.array(Image.open(root / f"pets/oxford-iiit-pet/annotations/trimaps/{example.name}.png"))
     target = example.read_target()
     assert {(int(r), int(t)) for r, t in zip(raw.ravel(), target.ravel(), strict=True)} == {(1, 1), (2, 0), (3, 2)}
+
+
+def test_derived_trimaps_grow_and_those_drawn_by_hand_come_twice(root, tmp_path):
+    """Of a picture of 300 pixels by 1.5 pixels: what touches the border, diagonally too, joins it."""
+    shutil.copytree(root / "pets", tmp_path / "pets")
+    shutil.copytree(root / "voc", tmp_path / "voc")
+    annotations = tmp_path / "pets" / "oxford-iiit-pet" / "annotations"
+    recipe = pets.RECIPES["default"]
+    before = {split: pets.examples(tmp_path, split, recipe) for split in ("train", "val", "test")}
+    derived = {split: examples[0].name for split, examples in before.items()}
+    trimap = np.full((300, 200), 2, np.uint8)
+    trimap[100:200, 50:150] = 3
+    trimap[110:190, 60:140] = 1
+    for name in derived.values():
+        Image.fromarray(trimap).save(annotations / "trimaps" / f"{name}.png")
+    (annotations / "derived_trimaps.txt").write_text("\n".join(derived.values()))
+
+    drawn = np.select([trimap == 1, trimap == 3], [1, 2], 0)
+    grown = drawn.copy()
+    grown[99:201, 49:151] = np.where(drawn[99:201, 49:151] == 0, 2, drawn[99:201, 49:151])
+    for split, expected in (("train", grown), ("val", grown), ("test", drawn)):
+        example = pets.examples(tmp_path, split, recipe)[0]
+        assert example.name == derived[split] and (example.read_target() == expected).all()
+    assert (pets.examples(tmp_path, "val", pets.RECIPES["ancestor"])[0].read_target() == drawn).all()
+    names = [example.name for example in pets.examples(tmp_path, "train", recipe)]
+    assert [names.count(example.name) for example in before["train"]] == [1] + [2] * 7 + [1] * 4
 
 
 def test_camvid_keeps_cars_and_ignores_the_unlabelled(root):

@@ -373,6 +373,24 @@ def test_the_mean_of_start_and_end(root, tmp_path):
     assert moved > 10
 
 
+def test_the_mean_of_the_best_and_the_last_epoch(root, tmp_path, monkeypatch):
+    """The first epoch is made the best one; a quarter of the last is taken."""
+    monkeypatch.setattr("train.module.iou_per_class", lambda confusion: np.ones(2))
+    recipe = {"epochs": 2, "start": "", "start_share": 0.0, "last_share": 0.25, "learning_rate": 0.1}
+    main(small(water.TRAINING, **recipe), arguments(root, tmp_path))
+    states = [
+        torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=False)["state_dict"]
+        for name in ("best", "last")
+    ]
+    moved = 0
+    for key, value in load_file(tmp_path / "model.safetensors").items():
+        best, last = (state[f"network.{key}"] for state in states)
+        if value.is_floating_point():
+            assert torch.allclose(value.float(), 0.75 * best + 0.25 * last, atol=1e-3, rtol=2e-3)
+            moved += not torch.allclose(best, last, atol=1e-2)
+    assert moved > 3
+
+
 def test_a_size_that_no_network_takes_is_told_before_training():
     with pytest.raises(ValueError, match="432; give a multiple of 32"):
         replace(cars.RECIPES["default"], size=432)

@@ -25,6 +25,7 @@ class Recipe:
     # "imagenet" starts the encoder from ImageNet, "random" starts everything from scratch.
     init: Literal["imagenet", "random"] = "imagenet"
     start: str = ""  # name of the recipe that is trained first and whose weights this one goes on from
+    last_share: float = 0.0  # of the last epoch's weights in those of the best epoch, before the next
     start_share: float = 0.0  # of these weights in the finished ones (WiSE-FT; Wortsman et al., CVPR 2022)
 
     # What the network sees.

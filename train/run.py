@@ -6,6 +6,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
@@ -159,9 +160,12 @@ def train_recipe(
     trainer, module, history = fit(training, recipe, config, network, train, val, out, options)
     if not trainer.is_global_zero:
         return False
+    last = deepcopy(module.network) if recipe.last_share else None
     best = best_checkpoint(trainer)
     state = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
     module.load_state_dict(state, strict=False)
+    if last is not None:
+        average(module.network, last, recipe.last_share)
     if start and recipe.start_share:
         average(module.network, load_network(start)[0], recipe.start_share)
     minutes = sum(epoch["minutes"] for epoch in history.epochs)
