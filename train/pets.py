@@ -29,8 +29,8 @@ from train.voc import CAT, DOG, voc_examples
 
 TRIMAP = lookup({1: 1, 2: 0, 3: 2}, default=255)
 
-# How far derived trimaps grow, as a share of the picture's longest side: 1.5 pixels of 300. As far as that the
-# network of the stages before misses as much of them as of those drawn by hand, and finds as much too many.
+# How far derived trimaps grow, as a share of the picture's longest side: 1.5 pixels of 300. Grown so far, the network
+# of the stages before misses and exceeds them nearly as it does those drawn by hand.
 GROWN = 0.005
 
 BASE = Recipe(

@@ -25,8 +25,8 @@ class Recipe:
     # "imagenet" starts the encoder from ImageNet, "random" starts everything from scratch.
     init: Literal["imagenet", "random"] = "imagenet"
     start: str = ""  # name of the recipe that is trained first and whose weights this one goes on from
-    last_share: float = 0.0  # of the last epoch's weights in those of the best epoch, before the next
     start_share: float = 0.0  # of these weights in the finished ones (WiSE-FT; Wortsman et al., CVPR 2022)
+    last_share: float = 0.0  # of the last epoch's weights in the best one's, before the start takes its share
 
     # What the network sees.
     size: int = 256  # working size (fit) or tile (tile) in prediction
