@@ -37,6 +37,7 @@ MOST_CACHED = 16  # converted networks; the oldest go
 MOST_KERNELS = 16  # kept by each part for windows of other shapes; by default 256 shapes take 5 MB each, for ever
 
 MADV_DONTNEED = 4  # of Linux
+LOADING = Lock()  # an engine may give back what it has mapped itself, and nothing that another one unmaps some day
 
 
 class OpenVinoEngine:
@@ -54,13 +55,16 @@ class OpenVinoEngine:
         }
         halves = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = {"encoder": "f32", "decoder": "bf16" if halves else "f32"}
-        self._encoder, self._decoder = (
-            core.compile_model(
-                folder / f"{part}.xml", "CPU", {**settings, "INFERENCE_PRECISION_HINT": precision[part]}
-            ).create_infer_request()
-            for part in PARTS
-        )
-        self._mapped, self._seen = mapped(folder), set[tuple[int, ...]]()
+        with LOADING:
+            before = mapped(folder)
+            self._encoder, self._decoder = (
+                core.compile_model(
+                    folder / f"{part}.xml", "CPU", {**settings, "INFERENCE_PRECISION_HINT": precision[part]}
+                ).create_infer_request()
+                for part in PARTS
+            )
+            self._mapped = mapped(folder) - before
+        self._seen = set[tuple[int, ...]]()
         self._describes = len(self._encoder.model_outputs) > 1
         self._lock = Lock()  # one set of buffers, and all processors work on one window
 
@@ -96,17 +100,17 @@ class OpenVinoEngine:
         return description
 
 
-def mapped(folder: Path) -> list[range]:
+def mapped(folder: Path) -> set[range]:
     """The addresses at which this process has mapped the weights in ``folder``; Linux alone tells them."""
     try:
         lines = [line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines()]
     except OSError:
-        return []
+        return set()
     weights = [str(folder.resolve() / f"{part}.bin") for part in PARTS]
-    return [range(*(int(end, 16) for end in line[0].split("-"))) for line in lines if line[5:] and line[5] in weights]
+    return {range(*(int(end, 16) for end in line[0].split("-"))) for line in lines if line[5:] and line[5] in weights}
 
 
-def give_back(addresses: list[range]) -> None:
+def give_back(addresses: set[range]) -> None:
     """Give back the memory of mapped files: OpenVINO makes kernels of their weights in a form of its own, once for each
     shape of a window. What it reads again comes from the file."""
     for place in addresses:

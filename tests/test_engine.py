@@ -184,6 +184,30 @@ def test_the_memory_of_mapped_weights_is_given_back(folder, windows, monkeypatch
     assert resident(cached) < 3
 
 
+ONE_GOES = """
+import sys
+import numpy as np
+from segmenter.engine import load_engine
+gone, _ = load_engine(sys.argv[1], "cpu", "openvino")
+gone.run([np.zeros((64, 64, 3), np.uint8)])
+stays, _ = load_engine(sys.argv[1], "cpu", "openvino")
+del gone
+arrays = []
+for number in range(1, 20):
+    arrays.append(np.full(300_000 * number, 7, np.uint8))
+    stays.run([np.zeros((64, 32 * number, 3), np.uint8)])
+    assert all((array == 7).all() for array in arrays)
+"""
+
+
+@on_linux
+def test_memory_of_an_engine_that_is_gone_is_left_alone():
+    """What takes its place at the same addresses belongs to others; emptied, it ends the process."""
+    command = [sys.executable, "-c", ONE_GOES, str(WEIGHTS / "cars")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 MANY_SHAPES = """
 import sys
 import numpy as np
