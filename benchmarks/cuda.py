@@ -1,74 +1,171 @@
-"""On CUDA, or the CPU where there is none: pictures a second at 256x256 by batch, and what loading gives."""
+"""On CUDA, or the CPU where there is none: pictures a second at 256x256 by batch, and what training waits for.
+
+What an H100 gave stands in [cuda.md](cuda.md).
+"""
 
 from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import parser, table
 from benchmarks.pictures import generated
 from segmenter.engine import cuda_available, load_engine
+from segmenter.networks import build_network, load_network
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
 from segmenter.threads import usable_cpus
 
 BATCHES = (1, 8, 64, 256)
+SIDE = 256
 
 
-def network(quick: bool) -> str:
+def device_name() -> str:
+    return torch.cuda.get_device_name() if cuda_available() else "no GPU here: the CPU"
+
+
+def synchronised(work: Callable[[], Any], rounds: int) -> float:
+    """Seconds for one of so many rounds of work, after three to warm up."""
+    for number in range(3 + rounds):
+        if number == 3:
+            if cuda_available():
+                torch.cuda.synchronize()
+            before = time.perf_counter()
+        work()
+    if cuda_available():
+        torch.cuda.synchronize()
+    return (time.perf_counter() - before) / rounds
+
+
+def limits(device: str) -> tuple[float, float]:
+    """What the device reaches: operations a second of a product of matrices, bytes a second of a copy; in half
+    precision on CUDA."""
+    halves = torch.float16 if device == "cuda" else torch.float32
+    side = 8192 if device == "cuda" else 1024
+    matrix = torch.randn(side, side, device=device, dtype=halves)
+    long = torch.empty(2**30 if device == "cuda" else 2**26, dtype=torch.uint8, device=device)
+    copy = torch.empty_like(long)
+    operations = 2 * len(matrix) ** 3 / synchronised(lambda: matrix @ matrix, 10)
+    return operations, 2 * len(long) / synchronised(lambda: copy.copy_(long), 10)
+
+
+def least_work(folder: Any, width: int) -> tuple[float, float]:
+    """Operations of a network for one window, and the fewest bytes that its convolutions move: what each reads and
+    writes, once, of numbers ``width`` bytes wide."""
+    network, _ = load_network(folder)
+    moved = 0
+
+    def count(module: nn.Module, given: tuple[torch.Tensor, ...], found: torch.Tensor) -> None:
+        nonlocal moved
+        moved += width * (given[0].numel() + found.numel())
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(count)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, SIDE, SIDE))
+    return float(counter.get_total_flops()), float(moved)
+
+
+def prediction(quick: bool) -> str:
     device = "cuda" if cuda_available() else "cpu"
     engine, _ = load_engine(WEIGHTS / "cars", device)
+    operations, bandwidth = limits(device)
+    flops, traffic = least_work(WEIGHTS / "cars", 2 if device == "cuda" else 4)
+    least = max(flops / operations, traffic / bandwidth)
     rows = []
     for batch in BATCHES[: 2 if quick else None]:
         engine.batch = batch
-        windows = [generated(256, 256, number) for number in range(batch)]
-        engine.run(windows)
-        rounds = max(2, (512 if device == "cuda" else 64) // batch)
-        before = time.perf_counter()
-        for _ in range(rounds):
-            engine.run(windows)
-        rows.append([str(batch), f"{rounds * batch / (time.perf_counter() - before):.0f}"])
-    name = torch.cuda.get_device_name() if device == "cuda" else "no GPU here: the CPU"
-    return f"{name}, engine {engine.name}:\n\n" + table(["batch", "pictures a second"], rows)
+        windows = [generated(SIDE, SIDE, number) for number in range(batch)]
+        seconds = synchronised(lambda w=windows: engine.run(w), max(2, (512 if device == "cuda" else 64) // batch))  # type: ignore[misc]
+        row = [str(batch), f"{batch / seconds:.0f}", f"{1000 * seconds:.2f}"]
+        if hasattr(engine, "_both"):
+            given = torch.stack([torch.from_numpy(window) for window in windows]).to(device)
+            with torch.inference_mode():
+                alone = synchronised(lambda g=given: engine._both(g), max(5, 256 // batch))  # type: ignore[misc]
+            row += [f"{batch / alone:.0f}", f"{100 * least * batch / alone:.0f}%"]
+        rows.append(row)
+    head = ["batch", "pictures a second, from and to the host", "ms for a batch", "on the device alone", "of its limit"]
+    measured = f"{operations / 1e12:.1f} TFLOP/s, {bandwidth / 1e9:.0f} GB/s"
+    text = (
+        f"{device_name()}, engine {engine.name}, measured limits {measured}; a picture takes at least "
+        f"{flops / 1e9:.1f} GFLOP and {traffic / 1e6:.0f} MB, {1e6 * least:.0f} us.\n\n"
+    )
+    return text + table(head[: len(rows[0])], rows)
 
 
-def loading(data: str, quick: bool) -> str:
-    """Pictures a second that the loader gives, without a network: what a faster GPU would wait for."""
+def training(data: str, quick: bool) -> str:
+    """Pictures a second that the loader gives without a network, and that the network takes without a loader."""
+    rows = []
+    for task in TASKS:
+        brought = importlib.import_module(f"train.{task}").TRAINING
+        recipe = brought.recipes["default"]
+        steps = 4 if quick or not cuda_available() else 20
+        pictures, loads = loading(brought, recipe, data, steps)
+        learns = learning(brought, recipe, steps)
+        slower = min(loads, learns)
+        limit = "the loader" if loads < learns else "the network"
+        row = [task, f"{recipe.batch} of {recipe.crop}x{recipe.crop}", f"{loads:.0f}", f"{learns:.0f}", limit]
+        rows.append([*row, f"{recipe.repeat * pictures / slower:.0f}"])
+    head = ["recipe", "batch", f"loaded by {usable_cpus()} workers, a second", "learnt a second", "waits for"]
+    return f"Training, {device_name()}:\n\n" + table([*head, "s for an epoch"], rows)
+
+
+def loading(brought: Any, recipe: Any, data: str, steps: int) -> tuple[int, float]:
+    """How many pictures a task has to learn from, and how many the loader gives a second."""
     from train.augment import training_transform
     from train.data import EpochShuffle, Examples, collate, data_root
 
-    rows = []
-    for task in TASKS:
-        training = importlib.import_module(f"train.{task}").TRAINING
-        recipe = training.recipes["default"]
-        examples = training.examples(data_root(data), "train", recipe)
-        transform = training_transform(recipe, training.task.input_policy, training.to_network_target)
-        pictures = Examples(examples, transform, 1, recipe.seed)
-        loader = DataLoader(
-            pictures,
-            recipe.batch,
-            sampler=EpochShuffle(len(pictures), 0),
-            num_workers=usable_cpus(),
-            collate_fn=collate,
-        )
-        steps = 4 if quick else 30
-        batches = iter(loader)
+    examples = brought.examples(data_root(data), "train", recipe)
+    transform = training_transform(recipe, brought.task.input_policy, brought.to_network_target)
+    pictures = Examples(examples, transform, 100, recipe.seed)
+    order = EpochShuffle(len(pictures), 0)
+    batches = iter(DataLoader(pictures, recipe.batch, sampler=order, num_workers=usable_cpus(), collate_fn=collate))
+    for _ in range(2 * usable_cpus()):  # what the workers load ahead
         next(batches)
-        before = time.perf_counter()
-        for _ in range(steps):
-            next(batches)
-        rate = steps * recipe.batch / (time.perf_counter() - before)
-        rows.append([task, str(usable_cpus()), f"{rate:.0f}", f"{len(examples) / rate:.0f}"])
-    return table(["recipe", "workers", "pictures a second", "s for an epoch of loading alone"], rows)
+    steps = max(steps, 2 * usable_cpus())
+    before = time.perf_counter()
+    for _ in range(steps):
+        next(batches)
+    return len(examples), steps * recipe.batch / (time.perf_counter() - before)
+
+
+def learning(brought: Any, recipe: Any, steps: int) -> float:
+    """How many pictures a second a training step takes, of one batch again and again."""
+    from train.module import SegmentationModule
+
+    device = "cuda" if cuda_available() else "cpu"
+    config = brought.config(recipe)
+    module = SegmentationModule(build_network(config.network), recipe, config).to(device).train()
+    module.log = lambda *given, **named: None  # type: ignore[method-assign,assignment]
+    optimiser = torch.optim.AdamW(module.network.parameters())
+    shape = (recipe.batch, recipe.crop, recipe.crop)
+    batch = {
+        "image": torch.randint(256, (*shape, 3), dtype=torch.uint8, device=device),
+        "target": torch.randint(2, shape, device=device),
+    }
+
+    def step() -> None:
+        with torch.autocast(device, torch.bfloat16):
+            loss = module.training_step(batch, 0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    return recipe.batch / synchronised(step, steps)
 
 
 def main(arguments: list[str] | None = None) -> str:
     options = parser(__doc__).parse_args(arguments)
-    text = network(options.quick)
-    return text if options.data is None else f"{text}\n\n{loading(options.data, options.quick)}"
+    text = prediction(options.quick)
+    return text if options.data is None else f"{text}\n\n{training(options.data, options.quick)}"
 
 
 if __name__ == "__main__":

@@ -63,10 +63,15 @@ def load_engine(folder: str | os.PathLike[str], device: str = "auto", engine: st
             if engine == "openvino":
                 raise
             log.warning("OpenVINO is not used (%s: %s); PyTorch is, and slower.", type(error).__name__, error)
-    from segmenter.engine_torch import TorchEngine
     from segmenter.networks import load_network
 
     network, config = load_network(folder)
+    if device != "cpu":
+        from segmenter.engine_cuda import CudaEngine
+
+        return CudaEngine(network, config, device), config
+    from segmenter.engine_torch import TorchEngine
+
     return TorchEngine(network, config, device), config
 
 

@@ -1,4 +1,4 @@
-"""PyTorch as the engine: on CUDA in half precision and batches, on the CPU exactly and picture by picture."""
+"""PyTorch as the engine on the CPU: exact, and picture by picture."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from segmenter.config import Config
 from segmenter.inference import Decoder, Encoder
 from segmenter.threads import usable_cpus
 
-CUDA_BATCH = 64
-
 
 class TorchEngine:
     """See ``segmenter.engine.Engine``. ``network`` is put into evaluation mode and onto ``device``."""
@@ -22,20 +20,18 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, network: nn.Module, config: Config, device: str = "cpu") -> None:
-        self.device = device
-        self._cuda = device.startswith("cuda")
-        self.batch = CUDA_BATCH if self._cuda else 1
+        self.device, self.batch = device, 1
         network = network.eval()
         parts = (Encoder(network, config).eval(), Decoder(network, config).eval())
         self._encoder, self._decoder = (part.to(device).to(memory_format=torch.channels_last) for part in parts)
         self._describes = parts[0].describes
-        if not self._cuda and torch.get_num_threads() > usable_cpus():
+        if torch.get_num_threads() > usable_cpus():
             torch.set_num_threads(usable_cpus())
 
     def run(self, windows: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         found: list[tuple[np.ndarray, np.ndarray]] = []
-        for batch in self._batches(windows):
-            with torch.inference_mode(), torch.autocast("cuda", enabled=self._cuda):
+        for batch in stacks(windows, self.batch):
+            with torch.inference_mode():
                 description, features = self._encode(batch)
                 values = self._decoder(*features).float().cpu().numpy()
             found += zip(values, description.cpu().numpy(), strict=True)
@@ -43,25 +39,23 @@ class TorchEngine:
 
     def describe(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
         found: list[np.ndarray] = []
-        for batch in self._batches(windows):
-            with torch.inference_mode(), torch.autocast("cuda", enabled=self._cuda):
+        for batch in stacks(windows, self.batch):
+            with torch.inference_mode():
                 found += list(self._encode(batch)[0].cpu().numpy())
         return found
 
-    def _batches(self, windows: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Windows that follow each other and have one shape, at most ``batch`` of them, stacked."""
-        stacks: list[np.ndarray] = []
-        for _, group in groupby(windows, key=lambda window: window.shape):
-            alike = list(group)
-            stacks += [np.stack(alike[i : i + self.batch]) for i in range(0, len(alike), self.batch)]
-        return stacks
-
     def _encode(self, batch: np.ndarray) -> tuple[Tensor, tuple[Tensor, ...]]:
         """uint8 (B, h, w, 3) -> descriptions (B, F), and what the decoder takes."""
-        windows = torch.from_numpy(batch)
-        if self._cuda:
-            windows = windows.pin_memory().to(self.device, non_blocking=True)
-        found = self._encoder(windows)
+        found = self._encoder(torch.from_numpy(batch).to(self.device))
         if not self._describes:
             return torch.zeros(len(batch), 0), found
         return found[0], found[1:]
+
+
+def stacks(windows: Sequence[np.ndarray], most: int) -> list[np.ndarray]:
+    """Windows that follow each other and have one shape, at most so many of them, stacked."""
+    found: list[np.ndarray] = []
+    for _, group in groupby(windows, key=lambda window: window.shape):
+        alike = list(group)
+        found += [np.stack(alike[i : i + most]) for i in range(0, len(alike), most)]
+    return found

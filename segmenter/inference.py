@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -19,16 +20,23 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 
     ``mean`` and ``std`` are of the values in [0, 1], one per channel.
     """
-    scale = torch.tensor(std, device=images.device) * 255.0
-    shift = torch.tensor(mean, device=images.device) * 255.0
+    scale = constant(std, images.device) * 255.0
+    shift = constant(mean, images.device) * 255.0
     return ((images.to(torch.float32) - shift) / scale).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=64)
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Numbers float32 (N,) on a device, copied there once: a captured graph must not copy from the host."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device)
 
 
 def map_probabilities(logits: Tensor, config: Config) -> Tensor:
     """Logits (B, M, H, W) -> calibrated probabilities (B, M, H, W) of the network's M output maps."""
     scaled = logits.float() / config.temperature
     if config.offsets:
-        of_map = torch.tensor([config.offsets[owner] for owner in config.network_classes], device=logits.device)
+        of_map = constant(tuple(config.offsets[owner] for owner in config.network_classes), logits.device)
         scaled = scaled + of_map[:, None, None]
     return scaled.softmax(dim=1)
 
