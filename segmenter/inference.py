@@ -25,9 +25,14 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     return ((images.to(torch.float32) - shift) / scale).permute(0, 3, 1, 2)
 
 
-@lru_cache(maxsize=64)
 def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Numbers float32 (N,) on a device, copied there once: a captured graph must not copy from the host."""
+    """Numbers float32 (N,) on a device."""
+    return _copied_once(values, device) if device.type == "cuda" else torch.tensor(values)
+
+
+@lru_cache(maxsize=64)
+def _copied_once(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """For CUDA: a graph that is being captured must not copy from the host."""
     with torch.inference_mode(False):
         return torch.tensor(values, device=device)
 

@@ -48,7 +48,7 @@ def water_config(**changes):
 @pytest.mark.parametrize(("logit", "shift"), [(1.0, 0.0), (4.0, 0.0), (3.0, 2.0), (3.0, -1.0)])
 def test_probabilities_become_the_shares_of_pixels(root, logit, shift, monkeypatch):
     monkeypatch.setattr(calibrate, "PIXELS", 2000)
-    recipe, config = replace(water.RECIPES["default"], size=64), water_config()
+    recipe, config = replace(water.RECIPES["default"], size=64, seed=0), water_config()
     val = water.examples(root, "val", recipe)
     network = Sure(logit, shift)
     found = calibrate.fit_confidence(water.TRAINING, network, config, val, recipe)

@@ -41,7 +41,7 @@ def ancestor(tmp_path, monkeypatch):
     recipe = nuclei.RECIPES["ancestor"]
     run = tmp_path / "run"
     run.mkdir()
-    metrics = {"epoch": 1, "epochs": 7, "minutes": 3.6}
+    metrics = {"epoch": 1, "epochs": 7, "minutes": 3.6, "hardware": "2 CPU cores"}
     save_config(replace(load_config(WEIGHTS / "nuclei"), recipe=asdict(recipe), metrics=metrics), run)
     (run / METRICS_FILE).write_text(json.dumps({"test": {"own_size": {"foreground_iou": 0.4321}}}))
     return run
@@ -54,7 +54,7 @@ def test_the_readme_has_a_column_for_the_run_of_the_ancestors_recipe(ancestor):
     text = cards.README.read_text()
     ours = json.loads((WEIGHTS / "nuclei" / METRICS_FILE).read_text())["test"]["own_size"]["foreground_iou"]
     assert f"| [nuclei](weights/nuclei/README.md) | IoU |  | 0.432 | **{ours:.3f}** |" in text
-    assert "nuclei 7 of 50 epochs, stopped early as it says (4 minutes)." in text
+    assert "nuclei 7 of 50 epochs, stopped early as it says (4 minutes on 2 CPU cores)." in text
     assert text.startswith("before ") and text.endswith(" after")
 
 
@@ -62,4 +62,4 @@ def test_a_run_cut_short_is_said_to_be_one(ancestor):
     config = load_config(ancestor)
     save_config(replace(config, recipe={**config.recipe, "epochs": 7}), ancestor)
     cards.main(["--ancestor", str(ancestor)])
-    assert "nuclei 7 of 50 epochs (4 minutes)." in cards.README.read_text()
+    assert "nuclei 7 of 50 epochs (4 minutes on 2 CPU cores)." in cards.README.read_text()

@@ -26,7 +26,7 @@ FLOORS = (
     {"segmenter.inference", "segmenter.networks", "segmenter.true_mask"},
     {"segmenter.result", "segmenter.scoring"},
     {"segmenter.convert", "segmenter.draw", "segmenter.engine_torch", "segmenter.measure"},
-    {"segmenter.engine_openvino"},
+    {"segmenter.engine_cuda", "segmenter.engine_openvino"},
     {"segmenter.engine"},
     {"segmenter.annotations", "segmenter.tables"},
     {"segmenter.export"},

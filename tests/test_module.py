@@ -64,3 +64,22 @@ def test_inner_parts_and_boundaries_count_as_one_class():
     config = Config("nuclei", {}, ("background", "nucleus"), (0, 1, 1), "tile", 32)
     learner = SegmentationModule(nn.Conv2d(3, 3, 1), Recipe(network={}), config)
     assert learner.public[[0, 1, 2, 255]].tolist() == [0, 1, 1, 255]
+
+
+def test_a_teacher_is_learnt_from_by_cross_entropy_where_nothing_else_is_known():
+    """Three quarters water, the teacher says of every pixel; the mean it was taught with is its own."""
+    config = Config("water", {}, ("background", "water"), (0, 1), "tile", 32)
+    teacher = nn.Conv2d(3, 2, 1)
+    nn.init.zeros_(teacher.weight)
+    teacher.bias.data = torch.tensor([0.0, math.log(3)])
+    learner = SegmentationModule(nn.Conv2d(3, 2, 1), Recipe(network={}), config, teacher=(teacher, config))
+    logits = torch.stack([torch.zeros(1, 4, 4), torch.full((1, 4, 4), math.log(7))], 1).requires_grad_()
+    distance = learner.distance_to_teacher(logits, torch.zeros(1, 4, 4, 3, dtype=torch.uint8))
+    assert distance.item() == pytest.approx(-(0.25 * math.log(1 / 8) + 0.75 * math.log(7 / 8)))
+    distance.backward()
+    assert logits.grad.abs().sum() > 0 and teacher.bias.grad is None
+    assert {name.split(".")[0] for name in learner.state_dict()} == {"network"}
+
+
+def test_without_a_teacher_nothing_is_added():
+    assert module().distance_to_teacher(torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, 3)).item() == 0

@@ -173,8 +173,8 @@ def test_voc_band_is_ignored_around_wanted_objects_only(tmp_path):
     raw[0, 0] = 255
     raw[8, 0] = 15  # a person is background
     Image.fromarray(raw).save(tmp_path / "a.png")
-    target = read_voc(tmp_path / "a.png", (8, 12), contour=2)
-    assert target[4].tolist() == [0, 0, 255, 255, 1, 1, 1, 1, 1]
+    target = read_voc(tmp_path / "a.png", (8, 12), contour=(2, 1))
+    assert target[4].tolist() == [0, 0, 255, 255, 255, 1, 1, 1, 1]
     assert target[0, 0] == 255 and target[8, 0] == 0
 
 

@@ -25,10 +25,10 @@ from train import cars, nuclei, pets, water
 from train.check import fault_of
 from train.checkpoint import WholeCheckpoints
 from train.data import DataError, Example
-from train.fit import default_precision
+from train.fit import default_precision, running_mean
 from train.module import SegmentationModule
 from train.run import main
-from train.start import average, start_network
+from train.start import start_network
 from train.voc import CAR, voc_examples
 
 TRAININGS = {module.TRAINING.task.name: module.TRAINING for module in (pets, water, nuclei, cars)}
@@ -69,7 +69,8 @@ def test_a_run_writes_weights_scores_curves_and_sheets(root, tmp_path, task, cap
 
 
 def test_learning_lowers_the_loss(root, tmp_path):
-    main(small(water.TRAINING, epochs=6, learning_rate=5e-3, augment="none"), arguments(root, tmp_path))
+    recipe = {"epochs": 6, "learning_rate": 5e-3, "augment": "none", "teacher": "", "ema": 0.0}
+    main(small(water.TRAINING, **recipe), arguments(root, tmp_path))
     losses = [event.value for event in EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("train_loss")]
     assert len(losses) == 6 and losses[-1] < 0.8 * losses[0]
 
@@ -343,67 +344,55 @@ def test_a_checkpoint_takes_its_place_whole(tmp_path, monkeypatch):
     assert torch.load(path) == {"step": 1} and [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
 
 
-def test_a_recipe_that_starts_from_another_trains_that_first(root, tmp_path, capsys):
-    training = small(cars.TRAINING, epochs=1, start_share=0.0)
+def test_a_recipe_with_a_teacher_trains_that_first(root, tmp_path, capsys):
+    training = small(cars.TRAINING, epochs=1, learning_rate=0.01)
     main(training, arguments(root, tmp_path / "whole"))
     said = capsys.readouterr().out
-    assert said.index("cars, recipe base") < said.index("cars, recipe second") < said.index("cars, recipe default")
-    first = tmp_path / "whole" / "second"
-    assert (first / "model.safetensors").is_file()
-    main(training, [*arguments(root, tmp_path / "second"), "--start", str(first)])
-    assert "recipe second" not in capsys.readouterr().out and not (tmp_path / "second" / "second").exists()
-    main(training, [*arguments(root, tmp_path / "whole"), "--start", str(first)])  # the stage of this very run
-    assert (first / "model.safetensors").is_file()
-    whole, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "second"))
-    assert all(torch.equal(whole[key], second[key]) for key in whole)
+    assert said.index("cars, recipe base") < said.index("cars, recipe default")
+    teacher = tmp_path / "whole" / "base"
+    assert (teacher / "model.safetensors").is_file()
+    main(training, [*arguments(root, tmp_path / "taught"), "--teacher", str(teacher)])
+    assert "recipe base" not in capsys.readouterr().out and not (tmp_path / "taught" / "base").exists()
+    assert_same_weights(tmp_path / "whole", tmp_path / "taught")
+    main(small(cars.TRAINING, epochs=1, learning_rate=0.01, teacher=""), arguments(root, tmp_path / "alone"))
+    taught, alone = (load_file(tmp_path / name / "model.safetensors") for name in ("taught", "alone"))
+    assert any(not torch.equal(taught[key], alone[key]) for key in taught)
 
 
-def test_the_mean_of_start_and_end(root, tmp_path):
-    for share in (0.0, 0.25):
-        main(small(water.TRAINING, epochs=1, start_share=share), arguments(root, tmp_path / str(share)))
-    start, plain, mean = (load_file(tmp_path / name / "model.safetensors") for name in ("0.25/base", "0.0", "0.25"))
-    moved = 0
-    for key, value in mean.items():
-        if value.is_floating_point():
-            expected = 0.75 * plain[key].float() + 0.25 * start[key].float()
-            assert torch.allclose(value.float(), expected, atol=1e-3, rtol=2e-3)
-            moved += not torch.equal(start[key], plain[key])
-        else:
-            assert torch.equal(value, plain[key])
-    assert moved > 10
+def test_a_teacher_of_other_classes_is_refused(root, tmp_path, capsys):
+    main(small(water.TRAINING, epochs=1, teacher=""), arguments(root, tmp_path / "water"))
+    with pytest.raises(SystemExit):
+        main(small(cars.TRAINING), [*arguments(root, tmp_path / "cars"), "--teacher", str(tmp_path / "water")])
+    assert "water holds a model of background, water, no teacher of this one; give" in capsys.readouterr().err
 
 
-def test_the_mean_of_the_best_and_the_last_epoch(root, tmp_path, monkeypatch):
-    """The first epoch is made the best one; a quarter of the last is taken."""
-    monkeypatch.setattr("train.module.iou_per_class", lambda confusion: np.ones(2))
-    recipe = {"epochs": 2, "start": "", "start_share": 0.0, "last_share": 0.25, "learning_rate": 0.1}
-    main(small(water.TRAINING, **recipe), arguments(root, tmp_path))
-    states = [
-        torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=False)["state_dict"]
-        for name in ("best", "last")
-    ]
-    moved = 0
-    for key, value in load_file(tmp_path / "model.safetensors").items():
-        best, last = (state[f"network.{key}"] for state in states)
-        if value.is_floating_point():
-            assert torch.allclose(value.float(), 0.75 * best + 0.25 * last, atol=1e-3, rtol=2e-3)
-            moved += not torch.allclose(best, last, atol=1e-2)
-    assert moved > 3
+def test_a_run_goes_on_from_given_weights(root, tmp_path):
+    still = small(water.TRAINING, network={**TINY, "norm": False}, epochs=1, learning_rate=0.0, teacher="")
+    main(still, arguments(root, tmp_path / "first"))
+    main(still, [*arguments(root, tmp_path / "second"), "--start", str(tmp_path / "first")])
+    assert_same_weights(tmp_path / "first", tmp_path / "second")
+
+
+def test_the_running_mean_is_what_is_kept(root, tmp_path):
+    """One that keeps everything stays where the first step left it, however many follow."""
+    for name, ema, epochs in (("one", 1.0, 1), ("two", 1.0, 2), ("last", 0.0, 2)):
+        recipe = {"ema": ema, "epochs": epochs, "schedule": "constant", "teacher": "", "learning_rate": 0.01}
+        main(small(water.TRAINING, **recipe), arguments(root, tmp_path / name))
+    assert_same_weights(tmp_path / "one", tmp_path / "two")
+    first, last = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "last"))
+    assert sum(not torch.equal(first[key], last[key]) for key in first) > 10
+
+
+def test_the_running_mean_by_hand():
+    means, counts = [torch.tensor([1.0, 2.0])], [torch.tensor(255)]
+    running_mean(0.75, means, [torch.tensor([5.0, 2.0])], torch.tensor(3))
+    running_mean(0.75, counts, [torch.tensor(256)], torch.tensor(3))
+    assert means[0].tolist() == [2.0, 2.0] and counts[0].item() == 256
 
 
 def test_a_size_that_no_network_takes_is_told_before_training():
     with pytest.raises(ValueError, match="432; give a multiple of 32"):
         replace(cars.RECIPES["default"], size=432)
-
-
-def test_average_by_hand():
-    network, other = (torch.nn.BatchNorm1d(2) for _ in range(2))
-    torch.nn.init.constant_(other.weight, 3.0)
-    other.running_mean.fill_(8.0)
-    other.num_batches_tracked.fill_(5)
-    average(network, other, 0.25)
-    assert network.weight.tolist() == [1.5, 1.5] and network.running_mean.tolist() == [2.0, 2.0]
-    assert network.num_batches_tracked.item() == 0
 
 
 def test_weights_of_another_network_are_no_start(root, tmp_path, capsys):

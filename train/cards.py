@@ -67,19 +67,19 @@ picture's car; and 1,602 pictures of VOC with SBD's labels (146 to validate), wh
 # What the twenty worst test pictures have in common, by looking at them.
 WORST = {
     "pets": """\
-in half of them hardly any border is drawn, as in pictures of VOC, which have none and whose outlines were ignored no
-more than 4 pixels deep; fabric, cushions and wood in the colour of the fur are taken for the pet, and tails and
-whiskers in front of something else are lost.""",
+in half of them hardly any border is drawn, as in pictures of VOC, which have none and whose outlines are ignored;
+fabric, cushions and wood in the colour of the fur are taken for the pet, and tails and paws in front of something else
+are lost.""",
     "water": """\
 in most of them the truth is wrong rather than the mask: lakes that it lacks, whole pictures that it calls water, and
-specks of its index over salt, snow and haze. The model's own errors are bright salt lakes, shallow shores, and strips a
-few pixels wide.""",
+specks of its index over salt, snow and haze. The model's own errors are water with ice or salt on it, lakes overgrown
+with green, and strips a few pixels wide.""",
     "nuclei": """\
-tissue in another stain or at a larger magnification than the training pictures, of which it finds parts only, and very
-dark fluorescence, where it draws nuclei too small.""",
+tissue in strong stain, where it draws more than the truth has, and very dark fluorescence, where it draws nuclei too
+small. On other laboratories' pictures it finds only parts of large nuclei in pale tissue.""",
     "cars": """\
-street scenes whose only cars are far away, a few pixels each after scaling, and a lorry at dusk that fills a third of
-the picture.""",
+street scenes whose only cars are far away, a few pixels each after scaling, and a lorry at dusk, which the truth calls
+a car and the model mostly does not.""",
 }
 
 
@@ -140,7 +140,7 @@ neighbour first, and `small_picture` gives the model nothing but a 128x128 versi
 ## Recipe
 
 {reproduction(config)}
-It took {trained.get("minutes", 0):.0f} minutes on two CPU cores. The weights of epoch
+It took {trained.get("minutes", 0):.0f} minutes on {trained.get("hardware", "a CPU")}. The weights of epoch
 {trained.get("epoch", 0) + 1:.0f} were best on validation (mean IoU {trained.get("val_mean_iou", 0):.3f}).
 
 | setting | value |
@@ -177,10 +177,11 @@ def reproduction(config: Config) -> str:
     command = f"`python -m train.{config.task} --data DIR`"
     recipe = Recipe(**config.recipe)
     if json.loads(json.dumps(asdict(training.recipes["default"]))) == asdict(recipe):
-        before = f", after its recipe `{recipe.start}`, whose minutes are not counted here" if recipe.start else ""
-        if recipe.start_share:
-            before += f", and then takes {recipe.start_share:.0%} of each weight from what `{recipe.start}` left"
-        return f"{command} trains by this recipe{before}."
+        taught = (
+            f", after its recipe `{recipe.teacher}`, from whose probabilities it learns too and whose minutes are not "
+            "counted here"
+        )
+        return f"{command} trains by this recipe{taught if recipe.teacher else ''}."
     return (
         f"These weights were made by an earlier recipe, which stands below; {command} trains by today's, which "
         "[the experiments](../../docs/experiments.md) compare with it."

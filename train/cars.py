@@ -40,24 +40,19 @@ STUDIO = lookup({0: 0}, default=1)
 
 BASE = Recipe(
     network=UNET,
-    size=384,
-    crop=256,
-    scale=(0.5, 1.4),
+    size=448,
+    crop=320,
+    scale=(0.5, 1.7),
     augment="photo",
-    epochs=8,
-    batch=12,
+    repeat=3,
+    epochs=22,
+    ema=0.999,
+    seed=14,
 )
 
-SECOND = replace(BASE, start="base", start_share=0.5, crop=288, scale=(0.625, 1.625), learning_rate=1e-3, epochs=10)
-
 RECIPES = {
-    # Three stages, each larger for the small cars of street scenes: after each of the later two, the mean of what it
-    # began and what it ended with.
     "base": BASE,
-    "second": SECOND,
-    "default": replace(
-        SECOND, start="second", start_share=0.3, size=448, crop=320, scale=(0.53, 1.74), epochs=8, seed=1
-    ),
+    "default": replace(BASE, teacher="base", epochs=13, seed=23),
     # A small U-Net from scratch on masks binarised by Otsu, early stopping with patience 2.
     "ancestor": Recipe(
         network={"_model_class": "ClassicUNet", "filters": [16, 32, 64, 128, 256], "dropout": 0.1},

@@ -9,12 +9,20 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.accelerators import CUDAAccelerator
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    TQDMProgressBar,
+    WeightAveraging,
+)
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from segmenter.config import Config
+from segmenter.threads import usable_cpus
 from train import report
 from train.augment import training_transform, validation_transform
 from train.checkpoint import WholeCheckpoints
@@ -35,6 +43,7 @@ def fit(
     val: list[Example],
     out: Path,
     options: argparse.Namespace,
+    teacher: tuple[nn.Module, Config] | None = None,
 ) -> tuple[L.Trainer, SegmentationModule, report.History]:
     policy = config.input_policy
     to_target = training.to_network_target
@@ -51,7 +60,7 @@ def fit(
     train_loader = DataLoader(training_set, sampler=order, drop_last=len(training_set) >= recipe.batch, **loading)
     val_loader = DataLoader(validation_set, **loading)
 
-    module = SegmentationModule(network, recipe, config, [example.name for example in train])
+    module = SegmentationModule(network, recipe, config, [example.name for example in train], teacher)
     history = report.History()
     # After the history has the epoch; the best first, for the last one to know of it.
     keep = partial(ModelCheckpoint, out / CHECKPOINTS, enable_version_counter=False, save_on_train_epoch_end=True)
@@ -62,6 +71,8 @@ def fit(
         report.PredictionSheets(training.task, val, config, training.class_ids),
         TQDMProgressBar(refresh_rate=10),
     ]
+    if recipe.ema:
+        callbacks.append(WeightAveraging(multi_avg_fn=partial(running_mean, recipe.ema)))
     if recipe.patience:
         callbacks.append(StopsOnce("val_loss", patience=recipe.patience))
     trainer = L.Trainer(
@@ -76,11 +87,20 @@ def fit(
         log_every_n_steps=1,
     )
     last = out / CHECKPOINTS / "last.ckpt"
-    if options.resume and not last.is_file() and not recipe.start:
+    if options.resume and not last.is_file() and not recipe.teacher:
         raise DataError(f"there is no {last} to resume from; start without --resume.")
     checkpoint = str(last) if options.resume and last.is_file() else None
     trainer.fit(module, train_loader, val_loader, ckpt_path=checkpoint, weights_only=False)
     return trainer, module, history
+
+
+@torch.no_grad()
+def running_mean(kept: float, means: list[Tensor], values: list[Tensor], count: Tensor) -> None:
+    """Move weights and statistics towards those of a step; PyTorch's own would round counters down."""
+    if means[0].is_floating_point():
+        torch._foreach_lerp_(means, values, 1 - kept)
+    else:
+        torch._foreach_copy_(means, values)
 
 
 class StopsOnce(EarlyStopping):
@@ -95,6 +115,13 @@ def default_precision(device: str) -> Any:
     if device != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+
+
+def hardware(trainer: L.Trainer) -> str:
+    """What a run was trained on, in words."""
+    if isinstance(trainer.accelerator, CUDAAccelerator):
+        return f"{trainer.num_devices} {torch.cuda.get_device_name()}"
+    return f"{usable_cpus()} CPU cores"
 
 
 def best_checkpoint(trainer: L.Trainer) -> str:

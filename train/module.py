@@ -25,10 +25,21 @@ class SegmentationModule(L.LightningModule):
 
     A batch is ``{"image": uint8 (B, H, W, 3), "target": int64 (B, H, W)}``, 255 ignored. A checkpoint keeps the recipe
     and the ``names`` of the training pictures, in the order of the list.
+
+    With a ``teacher``, the cross-entropy to its probabilities of every pixel, the ignored ones too, is a second loss:
+    what it is unsure of is not learnt by heart (Beyer et al., "A good teacher is patient and consistent", CVPR 2022).
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, config: Config, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        config: Config,
+        names: Sequence[str] = (),
+        teacher: tuple[nn.Module, Config] | None = None,
+    ) -> None:
         super().__init__()
+        self.teacher = teacher  # in a tuple it is no part of what is trained, averaged and saved
         self.network = network.to(memory_format=torch.channels_last)
         self.recipe, self.config = recipe, config
         self.begun = {**asdict(recipe), "pictures": hashlib.sha256("\n".join(names).encode()).hexdigest()}
@@ -69,10 +80,24 @@ class SegmentationModule(L.LightningModule):
             loss = loss + self.dice(logits, target)
         return loss
 
+    def on_fit_start(self) -> None:
+        if self.teacher is not None:
+            self.teacher[0].eval().to(self.device).to(memory_format=torch.channels_last)
+
+    def distance_to_teacher(self, logits: Tensor, images: Tensor) -> Tensor:
+        """Cross-entropy of the logits (B, M, H, W) to the teacher's probabilities; 0 without one."""
+        if self.teacher is None:
+            return logits.new_zeros(())
+        network, config = self.teacher
+        with torch.no_grad():
+            taught = network(normalise(images, config.mean, config.std)).float().softmax(1)
+        return nn.functional.cross_entropy(logits.float(), taught)
+
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         # Dropout too follows from seed and step alone, so a resumed run ends as an unbroken one.
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
-        loss = self.loss(self(batch["image"]), batch["target"])
+        logits = self(batch["image"])
+        loss = self.loss(logits, batch["target"]) + self.distance_to_teacher(logits, batch["image"])
         self.log("train_loss", loss, on_epoch=True, on_step=False, prog_bar=True, batch_size=len(batch["image"]))
         return loss
 

@@ -9,7 +9,6 @@ rim, so that touching nuclei come apart; both are the class nucleus.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -23,27 +22,20 @@ from train.run import main
 from train.stains import BRIGHT
 from train.task import TrainingTask
 
-BASE = Recipe(
-    network=UNET,
-    size=512,
-    overlap=64,
-    crop=224,
-    scale=(0.5, 2.5),
-    auto_contrast=True,
-    augment="microscopy",
-    epochs=16,
-    batch=16,
-)
-
-SECOND = replace(BASE, start="base", start_share=0.5, crop=256, learning_rate=1e-3, epochs=6, seed=1)
-
 RECIPES = {
-    # Five stages: after each of the later four, the mean of what it began and what it ended with.
-    "base": BASE,
-    "second": SECOND,
-    "third": replace(SECOND, start="second", epochs=5, seed=2),
-    "fourth": replace(SECOND, start="third", epochs=7, seed=3),
-    "default": replace(SECOND, start="fourth", epochs=7, seed=4),
+    "default": Recipe(
+        network=UNET,
+        size=512,
+        overlap=64,
+        crop=256,
+        scale=(0.5, 3.0),
+        auto_contrast=True,
+        augment="microscopy",
+        repeat=5,
+        epochs=22,
+        ema=0.999,
+        seed=13,
+    ),
     # TensorFlow's tutorial network: MobileNetV2 and transposed convolutions, early stopping.
     "ancestor": Recipe(
         network={"_model_class": "TransposedUNet", "encoder_name": "mobilenet_v2"},

@@ -24,9 +24,6 @@ class Recipe:
     network: dict[str, Any]
     # "imagenet" starts the encoder from ImageNet, "random" starts everything from scratch.
     init: Literal["imagenet", "random"] = "imagenet"
-    start: str = ""  # name of the recipe that is trained first and whose weights this one goes on from
-    start_share: float = 0.0  # of these weights in the finished ones (WiSE-FT; Wortsman et al., CVPR 2022)
-    last_share: float = 0.0  # of the last epoch's weights in the best one's, before the start takes its share
 
     # What the network sees.
     size: int = 256  # working size (fit) or tile (tile) in prediction
@@ -50,6 +47,8 @@ class Recipe:
     weight_decay: float = 0.01
     batch: int = 16
     epochs: int = 10
+    ema: float = 0.0  # what each step keeps of a running mean of the weights, which is validated and saved instead
+    teacher: str = ""  # name of the recipe that is trained first and whose probabilities are learnt from too
     patience: int = 0  # epochs without a better validation loss before stopping; 0 never stops
     seed: int = 0
 

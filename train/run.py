@@ -6,7 +6,6 @@ import argparse
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
@@ -16,13 +15,13 @@ import torch
 
 from segmenter.config import WEIGHTS_FILE, WeightsError
 from segmenter.engine import choose_device
-from segmenter.networks import count_parameters, load_network, save_network
+from segmenter.networks import count_parameters, save_network
 from train import report
 from train.check import check
 from train.data import DataError, data_root
-from train.fit import CHECKPOINTS, best_checkpoint, fit
+from train.fit import CHECKPOINTS, best_checkpoint, fit, hardware
 from train.recipe import Recipe
-from train.start import average, start_network
+from train.start import load_teacher, start_network
 from train.task import TrainingTask
 
 
@@ -47,6 +46,7 @@ def parse(training: TrainingTask, arguments: Sequence[str] | None) -> argparse.N
         help="imagenet (downloads it), random, or a .safetensors file of one that takes values in [-1, 1]",
     )
     parser.add_argument("--start", type=Path, help="folder of trained weights to go on from, instead of the encoder's")
+    parser.add_argument("--teacher", type=Path, help="folder of the recipe's teacher, instead of training it first")
     parser.add_argument("--out", type=Path, help="folder for weights and reports (default: runs/TASK-RECIPE)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     parser.add_argument("--check", action="store_true", help="read the whole dataset, name what is wrong, and stop")
@@ -95,8 +95,8 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
     except ValueError as error:
         raise DataError(str(error)) from error
     if not options.resume:
-        forget(training.recipes, options.recipe, out, options.start)
-    if not train_recipe(training, options.recipe, options.start, root, out, options):
+        forget(training.recipes, options.recipe, out)
+    if not train_recipe(training, options.recipe, root, out, options):
         return out
     from train.calibrate import calibrate
     from train.evaluate import evaluate_run
@@ -114,20 +114,18 @@ def fetch(training: TrainingTask, root: Path) -> None:
             raise DataError(f"the download did not finish ({error}); check the network and run it again.") from error
 
 
-def forget(recipes: Mapping[str, Recipe], name: str, out: Path, given: Path | None = None) -> None:
+def forget(recipes: Mapping[str, Recipe], name: str, out: Path) -> None:
     """Remove what an earlier run left in its folder for ``--resume``: a run that is killed before its own first
-    checkpoint must not go on from there. Weights to start from that were ``given`` stay, wherever they are."""
+    checkpoint must not go on from there."""
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    start = recipes[name].start
-    if start and not given:
-        (out / start / WEIGHTS_FILE).unlink(missing_ok=True)
-        forget(recipes, start, out / start)
+    teacher = recipes[name].teacher
+    if teacher:
+        shutil.rmtree(out / teacher / CHECKPOINTS, ignore_errors=True)
+        (out / teacher / WEIGHTS_FILE).unlink(missing_ok=True)
 
 
-def train_recipe(
-    training: TrainingTask, recipe_name: str, start: Path | None, root: Path, out: Path, options: argparse.Namespace
-) -> bool:
-    """Train one recipe, and first the one that it starts from, and write the weights into ``out``.
+def train_recipe(training: TrainingTask, recipe_name: str, root: Path, out: Path, options: argparse.Namespace) -> bool:
+    """Train one recipe, and first its teacher, and write the weights into ``out``.
 
     True in the process that wrote them: with several GPUs that is one of many.
     """
@@ -137,12 +135,14 @@ def train_recipe(
     if options.encoder == "random":
         changes["init"] = "random"
     recipe = replace(recipe, **changes)
-    if recipe.start and not start:
-        start = out / recipe.start
-        if not (options.resume and (start / WEIGHTS_FILE).is_file()):
-            train_recipe(training, recipe.start, None, root, start, options)
+    teacher = None
+    if recipe.teacher:
+        taught = options.teacher or out / recipe.teacher
+        if not options.teacher and not (options.resume and (taught / WEIGHTS_FILE).is_file()):
+            train_recipe(training, recipe.teacher, root, taught, options)
         if torch.distributed.is_initialized():
             torch.distributed.barrier()  # until the first process has written them
+        teacher = load_teacher(taught, training.config(recipe))
 
     print(f"{name}, recipe {recipe_name}\n{recipe.lines()}", flush=True)
     L.seed_everything(recipe.seed, workers=True)
@@ -153,24 +153,19 @@ def train_recipe(
             f"{name} has {len(train)} training and {len(val)} validation pictures below {root}; both are needed."
         )
     config = training.config(recipe)
-    network, config = start_network(recipe, config, options.encoder, start)
+    network, config = start_network(recipe, config, options.encoder, options.start)
     parameters = f"{count_parameters(network):,} parameters"
     print(f"{len(train)} training and {len(val)} validation pictures, {parameters}", flush=True)
 
-    trainer, module, history = fit(training, recipe, config, network, train, val, out, options)
+    trainer, module, history = fit(training, recipe, config, network, train, val, out, options, teacher)
     if not trainer.is_global_zero:
         return False
-    last = deepcopy(module.network) if recipe.last_share else None
     best = best_checkpoint(trainer)
     state = torch.load(best, map_location="cpu", weights_only=False)["state_dict"]
     module.load_state_dict(state, strict=False)
-    if last is not None:
-        average(module.network, last, recipe.last_share)
-    if start and recipe.start_share:
-        average(module.network, load_network(start)[0], recipe.start_share)
     minutes = sum(epoch["minutes"] for epoch in history.epochs)
     chosen = history.best()
-    metrics = {**chosen, "epochs": len(history.epochs), "minutes": round(minutes, 1)}
+    metrics = {**chosen, "epochs": len(history.epochs), "minutes": round(minutes, 1), "hardware": hardware(trainer)}
     save_network(module.network, replace(config, metrics=metrics), out)
     report.learning_curves(history.epochs, out / "curves.png", f"{name}, recipe {recipe_name}")
     print(f"weights of epoch {chosen['epoch']} are in {out}, {minutes:.1f} minutes", flush=True)

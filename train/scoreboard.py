@@ -77,7 +77,8 @@ def ancestor_run(task: str) -> str:
     text = f"{task} {run['epochs']} of {recipe.epochs} epochs"
     if run["recipe"]["epochs"] == recipe.epochs > run["epochs"]:
         text += ", stopped early as it says"
-    return f"{text} ({run['minutes']:.0f} minutes)"
+    minutes = max(1, round(run["minutes"]))
+    return f"{text} ({minutes} minute{'s' * (minutes > 1)} on {run['hardware']})"
 
 
 def keep_ancestor(folder: Path) -> None:
@@ -87,6 +88,7 @@ def keep_ancestor(folder: Path) -> None:
         "recipe": config.recipe,
         "epochs": config.metrics["epochs"],
         "minutes": config.metrics["minutes"],
+        "hardware": config.metrics["hardware"],
         "scores": json.loads((folder / METRICS_FILE).read_text(encoding="utf-8")),
     }
     write_whole(WEIGHTS / config.task / ANCESTOR_FILE, (json.dumps(run, indent=2) + "\n").encode())
@@ -104,7 +106,7 @@ def readme_table() -> str:
             rows.append(f"| {' | '.join([first, *cells[:-1]])} | **{cells[-1]}** |")
     runs = [text for text in map(ancestor_run, TASKS) if text]
     if runs:
-        rows += ["", f"The ancestors' recipes were run on two CPU cores: {'; '.join(runs)}."]
+        rows += ["", f"The ancestors' recipes were run so far: {'; '.join(runs)}."]
     rows += ["", "| model | learnt from | licence of the data | measured by |", "|---|---|---|---|"]
     for task in TASKS.values():
         sources = "; ".join(f"[{source.title}]({source.url})" for source in task.sources)

@@ -1,11 +1,10 @@
-"""What a training run starts from, and what it keeps of that."""
+"""What a training run starts from: an encoder or trained weights, and a teacher."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from segmenter.config import Config
@@ -48,13 +47,10 @@ def start_network(recipe: Recipe, config: Config, encoder: str, start: Path | No
     return network, replace(config, mean=tuple(parameters["mean"]), std=tuple(parameters["std"]))
 
 
-@torch.no_grad()
-def average(network: nn.Module, other: nn.Module, share: float) -> None:
-    """Move a network's weights and statistics by ``share`` of the way to those of one of the same shape.
-
-    Weights that were trained further from others lie in one valley with them, and their mean holds better than
-    either (WiSE-FT; Wortsman et al., CVPR 2022).
-    """
-    for own, others in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
-        if own.is_floating_point():
-            own.lerp_(others.to(own), share)
+def load_teacher(folder: Path, config: Config) -> tuple[nn.Module, Config]:
+    """The network in ``folder`` and its config, for one with this ``config`` to learn from; DataError where it knows
+    other classes."""
+    network, found = load_network(folder)
+    if (found.classes, found.network_classes) != (config.classes, config.network_classes):
+        raise DataError(f"{folder} holds a model of {', '.join(found.classes)}, no teacher of this one; give another.")
+    return network, found

@@ -15,13 +15,14 @@ import numpy as np
 from train.data import IGNORE, Example, read_grey, read_text, require
 
 CAR, CAT, DOG, VOID = 7, 8, 12, 255
+Contour = tuple[int, int]
 
 
-def voc_examples(root: Path, split: str, wanted: tuple[int, ...], contour: int = 0) -> list[Example]:
+def voc_examples(root: Path, split: str, wanted: tuple[int, ...], contour: Contour = (0, 0)) -> list[Example]:
     """Pictures of ``split`` ("train" or "val"); the ``wanted`` classes become 1, all others 0.
 
-    ``contour`` widens the ignored band around the wanted objects to that many pixels, for a task
-    whose own data draws a border class there.
+    ``contour`` widens the ignored band around the wanted objects by so many pixels into them and out of them, for a
+    task whose own data draws a border class there.
     """
     folder = require(
         root / "voc" / "VOCdevkit" / "VOC2012",
@@ -41,14 +42,14 @@ def voc_examples(root: Path, split: str, wanted: tuple[int, ...], contour: int =
     ]
 
 
-def read_voc(path: Path, wanted: tuple[int, ...], contour: int) -> np.ndarray:
+def read_voc(path: Path, wanted: tuple[int, ...], contour: Contour) -> np.ndarray:
     raw = read_grey(path)
     inside = np.isin(raw, wanted)
     class_ids = inside.astype(np.uint8)
     class_ids[raw == VOID] = IGNORE
-    if contour:
+    if any(contour):
         from scipy.ndimage import distance_transform_edt
 
-        for region in (inside, ~inside):
-            class_ids[region & (distance_transform_edt(region) <= contour / 2)] = IGNORE
+        for region, depth in zip((inside, ~inside), contour, strict=True):
+            class_ids[region & (distance_transform_edt(region) <= depth)] = IGNORE
     return class_ids

@@ -28,17 +28,18 @@ BASE = Recipe(
     network=UNET,
     size=256,
     overlap=48,
-    crop=192,
-    scale=(0.4, 1.5),
+    crop=256,
+    scale=(0.5, 1.5),
     augment="satellite",
-    epochs=12,
-    batch=16,
+    repeat=3,
+    epochs=20,
+    ema=0.999,
+    seed=15,
 )
 
 RECIPES = {
     "base": BASE,
-    # Then whole tiles, and the mean of both.
-    "default": replace(BASE, start="base", start_share=0.5, crop=256, learning_rate=1e-3, epochs=6),
+    "default": replace(BASE, teacher="base", repeat=5, batch=32, epochs=15, seed=24),
     # Classic U-Net with three output maps there (8,639,811 parameters), two here.
     "ancestor": Recipe(
         network={"_model_class": "ClassicUNet", "filters": [32, 64, 128, 256, 512], "head_filters": [32]},
