@@ -23,7 +23,8 @@ EngineName = Literal["auto", "openvino", "torch"]
 
 
 class Engine(Protocol):
-    """A network ready to run. Safe to call from several threads; the same window always gives the same bytes.
+    """A network ready to run. Safe to call from several threads; the same window always gives the same bytes, on CUDA
+    in batches of one size, since for each its libraries choose other kernels.
 
     ``name`` is "openvino" or "torch", ``device`` "cpu" or "cuda...", ``batch`` how many windows are best given at once.
     """

@@ -67,12 +67,16 @@ class OpenVinoEngine:
         self._seen = set[tuple[int, ...]]()
         self._describes = len(self._encoder.model_outputs) > 1
         self._lock = Lock()  # one set of buffers, and all processors work on one window
+        self._known: tuple[tuple[int, ...], bytes] | None = None  # the window whose features describe() has left there
 
     def run(self, windows: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         found = []
         for window in windows:
             with self._lock:
-                description = self._encode(window)
+                if self._known != (window.shape, window.tobytes()):  # else "Suggest" has just looked at it
+                    self._encode(window)
+                self._known = None
+                description = self._description()
                 for number in range(len(self._decoder.model_inputs)):
                     feature = self._encoder.get_output_tensor(number + self._describes)
                     self._decoder.set_input_tensor(number, feature)
@@ -87,13 +91,18 @@ class OpenVinoEngine:
         found = []
         for window in windows:
             with self._lock:
-                found.append(self._encode(window))
+                self._encode(window)
+                self._known = (window.shape, window.tobytes())
+                found.append(self._description())
         return found
 
-    def _encode(self, window: np.ndarray) -> np.ndarray:
-        """Run the encoder on a window (h, w, 3); its description (F,), of which there is none for F = 0."""
+    def _encode(self, window: np.ndarray) -> None:
+        """Run the encoder on a window (h, w, 3)."""
         self._encoder.set_input_tensor(ov.Tensor(np.ascontiguousarray(window)[None]))
         self._encoder.infer()
+
+    def _description(self) -> np.ndarray:
+        """That (F,) of the window that was encoded last; where there is none, F = 0."""
         if not self._describes:
             return np.zeros(0, np.float32)
         description: np.ndarray = self._encoder.get_output_tensor(0).data[0].copy()

@@ -11,6 +11,7 @@ from segmenter.predict import Segmenter
 from segmenter.tasks import TASKS
 
 SURE = 0.75  # log-odds: most of what a model does not know is below, little of what it knows
+SMALLEST = 24  # pixels: of what is narrower too little is seen to know its kind
 MIDDLE = 512  # pixels: of a picture that is read in tiles its middle is enough to know its kind
 
 
@@ -44,6 +45,6 @@ def suggest(image: ImageSource, segmenters: Mapping[str, Segmenter]) -> Suggesti
         if score is not None:
             familiarity[name] = score
     best = max(familiarity, key=lambda name: familiarity[name], default=None)
-    if best is not None and familiarity[best] < SURE:
+    if best is not None and (familiarity[best] < SURE or min(picture.shape[:2]) < SMALLEST):
         best = None
     return Suggestion(best, familiarity)

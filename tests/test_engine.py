@@ -184,6 +184,23 @@ def test_the_memory_of_mapped_weights_is_given_back(folder, windows, monkeypatch
     assert resident(cached) < 3
 
 
+def test_what_was_just_described_is_not_encoded_again(folder, windows, monkeypatch):
+    ready = OpenVinoEngine(converted(folder, load_config(folder)))
+    expected = ready.run(windows)
+    encoded = []
+    encode = ready._encode
+    monkeypatch.setattr(ready, "_encode", lambda window: (encoded.append(window.shape), encode(window)))
+    ready.run(windows[:1] * 2)
+    assert len(encoded) == 2  # a picture that comes again is read again
+    (description,) = ready.describe(windows[:1])
+    (values, again), *_ = ready.run([windows[0].copy(), *windows[:1]])
+    assert len(encoded) == 4
+    assert np.array_equal(values, expected[0][0]) and np.array_equal(again, description)
+    ready.describe(windows[:1])
+    assert np.array_equal(ready.run(windows[1:2])[0][0], expected[1][0])
+    assert len(encoded) == 6
+
+
 ONE_GOES = """
 import sys
 import numpy as np
