@@ -72,6 +72,12 @@ def test_none_fits(segmenters):
     assert suggest(plain(0, 0, 0), {"cars": segmenters["cars"]}) == Suggestion(None, {})
 
 
+@pytest.mark.parametrize(("size", "task"), [((24, 200), "pets"), ((23, 200), None), ((200, 23), None)])
+def test_of_a_narrow_picture_nothing_is_known(segmenters, size, task):
+    found = suggest(np.full((*size, 3), (255, 0, 0), np.uint8), {"pets": segmenters["pets"]})
+    assert found.task == task
+
+
 def test_others_that_fit_are_named():
     found = Suggestion("pets", {"pets": 3.0, "cars": 2.0, "water": 0.2})
     assert found.reason == "It looks like the pictures that the pets model was trained on; cars would fit too."

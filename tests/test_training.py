@@ -353,6 +353,7 @@ def test_a_recipe_with_a_teacher_trains_that_first(root, tmp_path, capsys):
     assert (teacher / "model.safetensors").is_file()
     main(training, [*arguments(root, tmp_path / "taught"), "--teacher", str(teacher)])
     assert "recipe base" not in capsys.readouterr().out and not (tmp_path / "taught" / "base").exists()
+    main(training, [*arguments(root, tmp_path / "whole"), "--teacher", str(teacher)])  # that of this very run
     assert_same_weights(tmp_path / "whole", tmp_path / "taught")
     main(small(cars.TRAINING, epochs=1, learning_rate=0.01, teacher=""), arguments(root, tmp_path / "alone"))
     taught, alone = (load_file(tmp_path / name / "model.safetensors") for name in ("taught", "alone"))

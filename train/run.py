@@ -95,7 +95,7 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
     except ValueError as error:
         raise DataError(str(error)) from error
     if not options.resume:
-        forget(training.recipes, options.recipe, out)
+        forget(training.recipes, options.recipe, out, options.teacher)
     if not train_recipe(training, options.recipe, root, out, options):
         return out
     from train.calibrate import calibrate
@@ -114,12 +114,12 @@ def fetch(training: TrainingTask, root: Path) -> None:
             raise DataError(f"the download did not finish ({error}); check the network and run it again.") from error
 
 
-def forget(recipes: Mapping[str, Recipe], name: str, out: Path) -> None:
+def forget(recipes: Mapping[str, Recipe], name: str, out: Path, given: Path | None) -> None:
     """Remove what an earlier run left in its folder for ``--resume``: a run that is killed before its own first
-    checkpoint must not go on from there."""
+    checkpoint must not go on from there. A teacher that was ``given`` stays, wherever it is."""
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     teacher = recipes[name].teacher
-    if teacher:
+    if teacher and not given:
         shutil.rmtree(out / teacher / CHECKPOINTS, ignore_errors=True)
         (out / teacher / WEIGHTS_FILE).unlink(missing_ok=True)
 
