@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -139,11 +141,14 @@ def loading(brought: Any, recipe: Any, data: str, steps: int) -> tuple[int, floa
 
 def learning(brought: Any, recipe: Any, steps: int) -> float:
     """How many pictures a second a training step takes, of one batch again and again."""
+    from train.fit import running_mean
     from train.module import SegmentationModule
 
     device = "cuda" if cuda_available() else "cpu"
     config = brought.config(recipe)
-    module = SegmentationModule(build_network(config.network), recipe, config).to(device).train()
+    teacher = (build_network(config.network).to(device).eval(), config) if recipe.teacher else None
+    module = SegmentationModule(build_network(config.network), recipe, config, teacher=teacher).to(device).train()
+    mean = AveragedModel(module, multi_avg_fn=partial(running_mean, recipe.ema), use_buffers=True)
     module.log = lambda *given, **named: None  # type: ignore[method-assign,assignment]
     optimiser = torch.optim.AdamW(module.network.parameters())
     shape = (recipe.batch, recipe.crop, recipe.crop)
@@ -158,6 +163,7 @@ def learning(brought: Any, recipe: Any, steps: int) -> float:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        mean.update_parameters(module)
 
     return recipe.batch / synchronised(step, steps)
 

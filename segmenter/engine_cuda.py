@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -19,6 +19,7 @@ from segmenter.inference import Decoder, Encoder
 BATCH = 64
 CAPTURED = 8  # windows; in batches up to here to start the kernels one by one takes longer than they do
 MOST_GRAPHS = 16  # each has its own shape of a batch; the one used longest ago goes
+CAPTURING = threading.Lock()  # one capture at a time in a process, whichever engine's
 
 
 class CudaEngine:
@@ -38,6 +39,7 @@ class CudaEngine:
         )
         self._graphs: OrderedDict[tuple[int, ...], Graph] = OrderedDict()
         self._lock, self._of_thread = threading.Lock(), threading.local()
+        torch.cuda.synchronize(device)  # until the weights lie there; the threads' streams do not wait for this one
 
     def run(self, windows: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         found: list[tuple[np.ndarray, np.ndarray]] = []
@@ -90,16 +92,19 @@ class CudaEngine:
 class Graph:
     """The kernels of a network for one shape, started all at once; one user at a time."""
 
-    def __init__(self, network: object, windows: Tensor) -> None:
-        assert callable(network)
-        self.windows = windows.clone()
-        stream = torch.cuda.current_stream()
-        for _ in range(2):  # libraries choose and load their kernels, which cannot be captured
-            network(self.windows)
-        stream.synchronize()
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local"):
-            self.found = network(self.windows)
+    def __init__(self, network: Callable[[Tensor], tuple[Tensor, Tensor]], windows: Tensor) -> None:
+        self.windows, self.graph = windows.clone(), torch.cuda.CUDAGraph()
+        with CAPTURING:
+            # Of a pool that no thread has its stream from: whatever another one started there would be captured too.
+            stream = torch.cuda.Stream(windows.device, priority=-1)  # type: ignore[no-untyped-call]
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(2):  # libraries choose and load their kernels, which cannot be captured
+                    network(self.windows)
+            stream.synchronize()
+            with torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local"):
+                self.found = network(self.windows)
+            torch.cuda.current_stream().wait_stream(stream)
         self.done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self.done.record()
 

@@ -98,6 +98,7 @@ class OpenVinoEngine:
 
     def _encode(self, window: np.ndarray) -> None:
         """Run the encoder on a window (h, w, 3)."""
+        self._known = None
         self._encoder.set_input_tensor(ov.Tensor(np.ascontiguousarray(window)[None]))
         self._encoder.infer()
 

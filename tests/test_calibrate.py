@@ -136,7 +136,8 @@ def trained():
     return build_network(config.network), config
 
 
-def test_a_config_with_everything_chosen_is_read_back(root, trained, tmp_path, capsys):
+def test_a_config_with_everything_chosen_is_read_back(root, trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(familiarity, "EVERYDAY", 0)  # VOC shows nothing of any task in more pictures than are wanted
     save_network(*trained, tmp_path)
     calibrate.calibrate(pets.TRAINING, tmp_path, root, "cpu")
     found = load_config(tmp_path)

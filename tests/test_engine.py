@@ -201,6 +201,15 @@ def test_what_was_just_described_is_not_encoded_again(folder, windows, monkeypat
     assert len(encoded) == 6
 
 
+def test_features_are_forgotten_where_the_encoder_fails(folder, windows, monkeypatch):
+    ready = OpenVinoEngine(converted(folder, load_config(folder)))
+    ready.describe(windows[:1])
+    assert ready._known is not None
+    with pytest.raises(RuntimeError):
+        ready.run([windows[1][..., :2]])  # two bands, which the encoder refuses
+    assert ready._known is None
+
+
 ONE_GOES = """
 import sys
 import numpy as np

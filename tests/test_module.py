@@ -67,17 +67,17 @@ def test_inner_parts_and_boundaries_count_as_one_class():
 
 
 def test_a_teacher_is_learnt_from_by_cross_entropy_where_nothing_else_is_known():
-    """Three quarters water, the teacher says of every pixel; the mean it was taught with is its own."""
+    """Three quarters water, the teacher says of every black pixel; the mean it was taught with is its own."""
     config = Config("water", {}, ("background", "water"), (0, 1), "tile", 32)
-    teacher = nn.Conv2d(3, 2, 1)
-    nn.init.zeros_(teacher.weight)
-    teacher.bias.data = torch.tensor([0.0, math.log(3)])
-    learner = SegmentationModule(nn.Conv2d(3, 2, 1), Recipe(network={}), config, teacher=(teacher, config))
+    teacher = nn.Conv2d(3, 2, 1, bias=False)
+    teacher.weight.data = torch.tensor([0.0, -math.log(3) / 3]).reshape(2, 1, 1, 1).repeat(1, 3, 1, 1)
+    own = replace(config, mean=(0.2,) * 3, std=(0.2,) * 3)  # black is -1 to it
+    learner = SegmentationModule(nn.Conv2d(3, 2, 1), Recipe(network={}), config, teacher=(teacher, own))
     logits = torch.stack([torch.zeros(1, 4, 4), torch.full((1, 4, 4), math.log(7))], 1).requires_grad_()
     distance = learner.distance_to_teacher(logits, torch.zeros(1, 4, 4, 3, dtype=torch.uint8))
     assert distance.item() == pytest.approx(-(0.25 * math.log(1 / 8) + 0.75 * math.log(7 / 8)))
     distance.backward()
-    assert logits.grad.abs().sum() > 0 and teacher.bias.grad is None
+    assert logits.grad.abs().sum() > 0 and teacher.weight.grad is None
     assert {name.split(".")[0] for name in learner.state_dict()} == {"network"}
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from train.checkpoint import WholeCheckpoints
 from train.data import DataError, Example
 from train.fit import default_precision, running_mean
 from train.module import SegmentationModule
+from train.recipe import Recipe
 from train.run import main
 from train.start import start_network
 from train.voc import CAR, voc_examples
@@ -365,6 +366,32 @@ def test_a_teacher_of_other_classes_is_refused(root, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(small(cars.TRAINING), [*arguments(root, tmp_path / "cars"), "--teacher", str(tmp_path / "water")])
     assert "water holds a model of background, water, no teacher of this one; give" in capsys.readouterr().err
+
+
+def test_a_teacher_goes_with_a_recipe_that_has_one(root, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(small(nuclei.TRAINING), [*arguments(root, tmp_path), "--teacher", "weights/nuclei"])
+    assert "the recipe default of nuclei has no teacher; leave --teacher out." in capsys.readouterr().err
+
+
+def test_a_run_resumes_with_the_teacher_it_was_begun_with(root, tmp_path, capsys):
+    for name, seed in (("one", 1), ("other", 2)):
+        main(small(water.TRAINING, epochs=1, seed=seed, teacher=""), arguments(root, tmp_path / name))
+    training = small(water.TRAINING, epochs=1)
+    given = [*arguments(root, tmp_path / "run"), "--teacher", str(tmp_path / "one")]
+    with pytest.raises(SystemExit):
+        main(training, [*given, "--resume"])
+    assert "to resume from; start without --resume" in capsys.readouterr().err
+    main(training, given)
+    main(training, [*given, "--resume"])
+    with pytest.raises(SystemExit):
+        main(training, [*given[:-1], str(tmp_path / "other"), "--resume"])
+    assert "begun with another value of teacher; give the options" in capsys.readouterr().err
+
+
+def test_a_recipe_of_an_earlier_version_is_read():
+    stored = {**asdict(water.RECIPES["base"]), "start_share": 0.5}
+    assert Recipe.of(stored) == water.RECIPES["base"]
 
 
 def test_a_run_goes_on_from_given_weights(root, tmp_path):

@@ -54,7 +54,7 @@ def calibrate(training: TrainingTask, folder: Path, root: Path, device: str, lim
     """Choose everything above for the weights in ``folder``, write it into their config and print it; with a
     ``limit``, from so many validation pictures and without the judges of strange ones, which need thousands."""
     network, config = load_network(folder)
-    recipe = Recipe(**config.recipe)
+    recipe = Recipe.of(config.recipe)
     val = training.examples(root, "val", recipe)[:limit]
     config = fit_confidence(training, network, config, val, recipe, device)
     windows = Examples(spread(val, ROUNDED), validation_transform(recipe, config.input_policy))

@@ -59,7 +59,7 @@ of VOC with SBD's labels (146 to validate); `--download` gives VOC's own 1,464 (
 581 of the 670 folders of stage1_train, with the labels that the community mended; as a test of strange pictures, all
 65 of stage1_test.""",
     "cars": """\
-all of CamVid, saved as JPEG; 356 pictures of Graz-02; 186 studio photos, later runs without two that show a test
+all of CamVid, saved as JPEG; 356 pictures of Graz-02; 184 studio photos, two of 186 left out that show a test
 picture's car; and 1,602 pictures of VOC with SBD's labels (146 to validate), where `--download` gives VOC's own 1,464
 (1,449).""",
 }
@@ -175,7 +175,7 @@ def reproduction(config: Config) -> str:
     """Whether today's default recipe is the one that made the weights."""
     training = importlib.import_module(f"train.{config.task}").TRAINING
     command = f"`python -m train.{config.task} --data DIR`"
-    recipe = Recipe(**config.recipe)
+    recipe = Recipe.of(config.recipe)
     if json.loads(json.dumps(asdict(training.recipes["default"]))) == asdict(recipe):
         taught = (
             f", after its recipe `{recipe.teacher}`, from whose probabilities it learns too and whose minutes are not "

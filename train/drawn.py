@@ -97,8 +97,9 @@ def moons() -> Iterator[np.ndarray]:
         ground = sum(gaussian_filter(rng.normal(size=(512, 512)), grain) * grain for grain in (1, 2, 4, 8, 16))
         for row, column, more in zip(*rng.uniform(0, 512, (2, 60)), rng.exponential(10, 60), strict=True):
             radius = 3 + more
-            far = np.hypot(y - row, x - column) / radius
-            ground += np.where(far < 1.3, (far**2 - 1).clip(-1, 0.4) * radius / 4, 0)
+            here = tuple(slice(max(0, int(at - 1.3 * radius)), int(at + 1.3 * radius) + 2) for at in (row, column))
+            far = np.hypot(y[here] - row, x[here] - column) / radius
+            ground[here] += np.where(far < 1.3, (far**2 - 1).clip(-1, 0.4) * radius / 4, 0)
         down, across = np.gradient(ground)
         lit = across * rng.uniform(-1, 1) + down * rng.uniform(-1, 1)
         disc = np.hypot(y - 256, x - 256) < (rng.uniform(180, 250) if number % 2 else 512)

@@ -156,7 +156,7 @@ def show(task: str, split: str, found: dict[str, Any]) -> None:
 
 def run_recipe(segmenter: Segmenter) -> Recipe:
     """The recipe that the weights were trained by, as it stands in their config."""
-    return Recipe(**segmenter.config.recipe)
+    return Recipe.of(segmenter.config.recipe)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

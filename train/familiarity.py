@@ -55,7 +55,7 @@ def fit_familiarity(
             everyday[shows(example)].append(example)
         own += spread(everyday[True], OWN)
         shown = {example.name for example in voc_examples(root, "train", (CAR, CAT, DOG)) if shows(example)}
-        others = [example for example in everyday[False] if example.name not in shown]
+        others = spread([example for example in everyday[False] if example.name not in shown], EVERYDAY)
         others += spread([example for example in everyday[False] if example.name in shown], EVERYDAY - len(others))
         for name in TASKS:
             if name != training.task.name:

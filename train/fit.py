@@ -72,7 +72,8 @@ def fit(
         TQDMProgressBar(refresh_rate=10),
     ]
     if recipe.ema:
-        callbacks.append(WeightAveraging(multi_avg_fn=partial(running_mean, recipe.ema)))
+        beside = "cuda" if options.device != "cpu" and torch.cuda.is_available() else None  # the network, later there
+        callbacks.append(WeightAveraging(beside, multi_avg_fn=partial(running_mean, recipe.ema)))
     if recipe.patience:
         callbacks.append(StopsOnce("val_loss", patience=recipe.patience))
     trainer = L.Trainer(
@@ -87,7 +88,7 @@ def fit(
         log_every_n_steps=1,
     )
     last = out / CHECKPOINTS / "last.ckpt"
-    if options.resume and not last.is_file() and not recipe.teacher:
+    if options.resume and not last.is_file() and (options.teacher or not recipe.teacher):
         raise DataError(f"there is no {last} to resume from; start without --resume.")
     checkpoint = str(last) if options.resume and last.is_file() else None
     trainer.fit(module, train_loader, val_loader, ckpt_path=checkpoint, weights_only=False)

@@ -43,6 +43,9 @@ class SegmentationModule(L.LightningModule):
         self.network = network.to(memory_format=torch.channels_last)
         self.recipe, self.config = recipe, config
         self.begun = {**asdict(recipe), "pictures": hashlib.sha256("\n".join(names).encode()).hexdigest()}
+        if teacher is not None:
+            values = (value.numpy(force=True).tobytes() for value in teacher[0].state_dict().values())
+            self.begun["teacher"] = hashlib.sha256(b"".join(values)).hexdigest()
         self.dice = DiceLoss(mode="multiclass", ignore_index=IGNORE)
         self.confusion = MulticlassConfusionMatrix(len(config.classes), ignore_index=IGNORE)
         public = torch.full((256,), IGNORE)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 # What all four shipped models are: 4.18 million parameters.
@@ -55,6 +56,12 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.size % 32:  # else it would be told after the training, when the weights are read
             raise ValueError(f"the working size is {self.size}; give a multiple of 32.")
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Recipe:
+        """The recipe that stands in a config, without what earlier versions had and this one does not."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in stored.items() if name in known})
 
     def lines(self) -> str:
         """The record as text, one field a line."""

@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import lightning as L
 import torch
 
-from segmenter.config import WEIGHTS_FILE, WeightsError
+from segmenter.config import CONFIG_FILE, WeightsError
 from segmenter.engine import choose_device
 from segmenter.networks import count_parameters, save_network
 from train import report
@@ -90,6 +90,8 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
         return out
     if options.split and training.recipes["ancestor"].split == "published":
         raise DataError(f"{name} has one split only, the published one; leave --split out.")
+    if options.teacher and not training.recipes[options.recipe].teacher:
+        raise DataError(f"the recipe {options.recipe} of {name} has no teacher; leave --teacher out.")
     try:
         device = choose_device(options.device)
     except ValueError as error:
@@ -121,7 +123,7 @@ def forget(recipes: Mapping[str, Recipe], name: str, out: Path, given: Path | No
     teacher = recipes[name].teacher
     if teacher and not given:
         shutil.rmtree(out / teacher / CHECKPOINTS, ignore_errors=True)
-        (out / teacher / WEIGHTS_FILE).unlink(missing_ok=True)
+        (out / teacher / CONFIG_FILE).unlink(missing_ok=True)
 
 
 def train_recipe(training: TrainingTask, recipe_name: str, root: Path, out: Path, options: argparse.Namespace) -> bool:
@@ -138,7 +140,7 @@ def train_recipe(training: TrainingTask, recipe_name: str, root: Path, out: Path
     teacher = None
     if recipe.teacher:
         taught = options.teacher or out / recipe.teacher
-        if not options.teacher and not (options.resume and (taught / WEIGHTS_FILE).is_file()):
+        if not options.teacher and not (options.resume and (taught / CONFIG_FILE).is_file()):  # it is written last
             train_recipe(training, recipe.teacher, root, taught, options)
         if torch.distributed.is_initialized():
             torch.distributed.barrier()  # until the first process has written them
