@@ -9,6 +9,7 @@ import importlib
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.measure import parser, table
 from benchmarks.pictures import generated
 from segmenter.engine import cuda_available, load_engine
+from segmenter.folded import Convolution
+from segmenter.inference import Decoder, Encoder
 from segmenter.networks import build_network, load_network
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
@@ -46,42 +49,44 @@ def synchronised(work: Callable[[], Any], rounds: int) -> float:
     return (time.perf_counter() - before) / rounds
 
 
-def limits(device: str) -> tuple[float, float]:
-    """What the device reaches: operations a second of a product of matrices, bytes a second of a copy; in half
-    precision on CUDA."""
-    halves = torch.float16 if device == "cuda" else torch.float32
-    side = 8192 if device == "cuda" else 1024
-    matrix = torch.randn(side, side, device=device, dtype=halves)
-    long = torch.empty(2**30 if device == "cuda" else 2**26, dtype=torch.uint8, device=device)
+def limits() -> tuple[float, float]:
+    """What the GPU reaches in half precision: operations a second of a product, bytes a second of a copy."""
+    matrix = torch.randn(8192, 8192, device="cuda", dtype=torch.float16)
+    long = torch.empty(2**30, dtype=torch.uint8, device="cuda")
     copy = torch.empty_like(long)
     operations = 2 * len(matrix) ** 3 / synchronised(lambda: matrix @ matrix, 10)
     return operations, 2 * len(long) / synchronised(lambda: copy.copy_(long), 10)
 
 
-def least_work(folder: Any, width: int) -> tuple[float, float]:
-    """Operations of a network for one window, and the fewest bytes that its convolutions move: what each reads and
-    writes, once, of numbers ``width`` bytes wide."""
-    network, _ = load_network(folder)
+def least_work(folder: Path) -> tuple[float, float]:
+    """Operations of a network as the engines run it for one window, and the fewest bytes that its convolutions move:
+    what each reads and writes, once, in half precision."""
+    network, config = load_network(folder)
+    encoder, decoder = Encoder(network, config).eval(), Decoder(network, config).eval()
     moved = 0
 
     def count(module: nn.Module, given: tuple[torch.Tensor, ...], found: torch.Tensor) -> None:
         nonlocal moved
-        moved += width * (given[0].numel() + found.numel())
+        moved += 2 * (given[0].numel() + found.numel())
 
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+    for module in (*encoder.modules(), *decoder.modules()):
+        if isinstance(module, (nn.Conv2d, Convolution)):
             module.register_forward_hook(count)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 3, SIDE, SIDE))
+        decoder(*encoder(torch.zeros(1, SIDE, SIDE, 3, dtype=torch.uint8))[encoder.describes :])
     return float(counter.get_total_flops()), float(moved)
 
 
 def prediction(quick: bool) -> str:
     device = "cuda" if cuda_available() else "cpu"
     engine, _ = load_engine(WEIGHTS / "cars", device)
-    operations, bandwidth = limits(device)
-    flops, traffic = least_work(WEIGHTS / "cars", 2 if device == "cuda" else 4)
-    least = max(flops / operations, traffic / bandwidth)
+    text, least = f"{device_name()}, engine {engine.name}", 0.0
+    if device == "cuda":
+        operations, bandwidth = limits()
+        flops, traffic = least_work(WEIGHTS / "cars")
+        least = max(flops / operations, traffic / bandwidth)
+        text += f", measured limits {operations / 1e12:.1f} TFLOP/s and {bandwidth / 1e9:.0f} GB/s; a picture takes at "
+        text += f"least {flops / 1e9:.1f} GFLOP and {traffic / 1e6:.0f} MB, {1e6 * least:.0f} us"
     rows = []
     for batch in BATCHES[: 2 if quick else None]:
         engine.batch = batch
@@ -95,12 +100,7 @@ def prediction(quick: bool) -> str:
             row += [f"{batch / alone:.0f}", f"{100 * least * batch / alone:.0f}%"]
         rows.append(row)
     head = ["batch", "pictures a second, from and to the host", "ms for a batch", "on the device alone", "of its limit"]
-    measured = f"{operations / 1e12:.1f} TFLOP/s, {bandwidth / 1e9:.0f} GB/s"
-    text = (
-        f"{device_name()}, engine {engine.name}, measured limits {measured}; a picture takes at least "
-        f"{flops / 1e9:.1f} GFLOP and {traffic / 1e6:.0f} MB, {1e6 * least:.0f} us.\n\n"
-    )
-    return text + table(head[: len(rows[0])], rows)
+    return f"{text}:\n\n" + table(head[: len(rows[0])], rows)
 
 
 def training(data: str, quick: bool) -> str:
