@@ -23,6 +23,11 @@ def auto_contrast(image: np.ndarray) -> np.ndarray:
     return stretched
 
 
+# A large photograph is first brought to at least so many times its size in the window by whole pixels' means, which is
+# faster. On photographs of 1920 pixels masks are as right as with any larger number.
+GAP = 1.4
+
+
 def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:
     """(height, width) of a picture scaled so that its longer side is ``size``, each at least 1."""
     scale = size / max(height, width)
@@ -37,7 +42,7 @@ def fit(image: np.ndarray, size: int, multiple: int = 32) -> tuple[np.ndarray, t
     """
     height, width = fitted_size(image.shape[0], image.shape[1], size)
     window = np.full((height + -height % multiple, width + -width % multiple, 3), PAD_VALUE, np.uint8)
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=GAP)
     window[:height, :width] = np.asarray(resized)
     return window, (height, width)
 
