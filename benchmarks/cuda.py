@@ -20,7 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import parser, table
 from benchmarks.pictures import generated
-from segmenter.engine import cuda_available, load_engine
+from segmenter.engine import choose_device, cuda_available, load_engine
+from segmenter.engine_cuda import CudaEngine
 from segmenter.folded import Convolution
 from segmenter.inference import Decoder, Encoder
 from segmenter.networks import build_network, load_network
@@ -78,7 +79,7 @@ def least_work(folder: Path) -> tuple[float, float]:
 
 
 def prediction(quick: bool) -> str:
-    device = "cuda" if cuda_available() else "cpu"
+    device = choose_device("auto")
     engine, _ = load_engine(WEIGHTS / "cars", device)
     text, least = f"{device_name()}, engine {engine.name}", 0.0
     if device == "cuda":
@@ -93,7 +94,7 @@ def prediction(quick: bool) -> str:
         windows = [generated(SIDE, SIDE, number) for number in range(batch)]
         seconds = synchronised(lambda w=windows: engine.run(w), max(2, (512 if device == "cuda" else 64) // batch))  # type: ignore[misc]
         row = [str(batch), f"{batch / seconds:.0f}", f"{1000 * seconds:.2f}"]
-        if hasattr(engine, "_both"):
+        if isinstance(engine, CudaEngine):
             given = torch.stack([torch.from_numpy(window) for window in windows]).to(device)
             with torch.inference_mode():
                 alone = synchronised(lambda g=given: engine._both(g), max(5, 256 // batch))  # type: ignore[misc]
@@ -144,7 +145,7 @@ def learning(brought: Any, recipe: Any, steps: int) -> float:
     from train.fit import running_mean
     from train.module import SegmentationModule
 
-    device = "cuda" if cuda_available() else "cpu"
+    device = choose_device("auto")
     config = brought.config(recipe)
     teacher = (build_network(config.network).to(device).eval(), config) if recipe.teacher else None
     module = SegmentationModule(build_network(config.network), recipe, config, teacher=teacher).to(device).train()

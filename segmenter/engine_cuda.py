@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from segmenter.config import Config
-from segmenter.engine_torch import stacks
+from segmenter.engine_torch import parted, stacks
 from segmenter.inference import Decoder, Encoder
 
 BATCH = 64
@@ -55,7 +55,7 @@ class CudaEngine:
         found: list[np.ndarray] = []
         with torch.inference_mode(), torch.cuda.stream(self._stream()), autocast():
             for batch in stacks(windows, self.batch):
-                found += list(self._described(self._encoder(upload(batch, self.device)))[1].cpu().numpy())
+                found += list(parted(self._encoder(upload(batch, self.device)), self._describes)[0].cpu().numpy())
         return found
 
     def _stream(self) -> torch.cuda.Stream:
@@ -79,14 +79,8 @@ class CudaEngine:
 
     def _network(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         with autocast():
-            features, description = self._described(self._encoder(windows))
+            description, features = parted(self._encoder(windows), self._describes)
             return self._decoder(*features).float(), description
-
-    def _described(self, found: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
-        """What the decoder takes, and descriptions (B, F), of which there are none for F = 0."""
-        if self._describes:
-            return found[1:], found[0]
-        return found, found[0].new_zeros(len(found[0]), 0, dtype=torch.float32)
 
 
 class Graph:

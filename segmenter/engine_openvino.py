@@ -73,7 +73,7 @@ class OpenVinoEngine:
         found = []
         for window in windows:
             with self._lock:
-                if self._known != (window.shape, window.tobytes()):  # else "Suggest" has just looked at it
+                if self._known is None or self._known != (window.shape, window.tobytes()):  # else it was just described
                     self._encode(window)
                 self._known = None
                 description = self._description()

@@ -1,4 +1,4 @@
-"""PyTorch as the engine on the CPU: exact, and picture by picture."""
+"""PyTorch as the engine: exact, and picture by picture; on CUDA only for what training shows."""
 
 from __future__ import annotations
 
@@ -46,10 +46,13 @@ class TorchEngine:
 
     def _encode(self, batch: np.ndarray) -> tuple[Tensor, tuple[Tensor, ...]]:
         """uint8 (B, h, w, 3) -> descriptions (B, F), and what the decoder takes."""
-        found = self._encoder(torch.from_numpy(batch).to(self.device))
-        if not self._describes:
-            return torch.zeros(len(batch), 0), found
-        return found[0], found[1:]
+        return parted(self._encoder(torch.from_numpy(batch).to(self.device)), self._describes)
+
+
+def parted(found: tuple[Tensor, ...], describes: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """What an encoder gives, as descriptions float32 (B, F), of which there are none for F = 0, and what the decoder
+    takes."""
+    return (found[0], found[1:]) if describes else (found[0].new_zeros(len(found[0]), 0, dtype=torch.float32), found)
 
 
 def stacks(windows: Sequence[np.ndarray], most: int) -> list[np.ndarray]:

@@ -41,22 +41,22 @@ def fit_familiarity(
     For each of the ``parts`` of a description, given by their lengths, logistic regression between training pictures
     of the task, as they are, as training varies them and in grey, and pictures of the other tasks, VOC's pictures
     without what the task looks for, first of all those that show nothing of any, and drawn ones, all as they are and
-    disguised. The limit lies below what 98 of 100
-    validation pictures have by their strictest judge, by a quarter of the way from there to what 98 of 100 of the
-    others stay under.
+    disguised. The limit lies below what 98 of 100 validation pictures have by their strictest judge, by a quarter of
+    the way from there to what 98 of 100 of the others stay under.
     """
     if not parts:
         return None
     sources = {example.source for example in val}
     own = spread([e for e in training.examples(root, "train", recipe) if e.source in sources], OWN)
     try:
-        everyday: tuple[list[Example], list[Example]] = ([], [])
-        for example in voc_examples(root, "train", training.voc):
-            everyday[shows(example)].append(example)
-        own += spread(everyday[True], OWN)
-        shown = {example.name for example in voc_examples(root, "train", (CAR, CAT, DOG)) if shows(example)}
-        others = spread([example for example in everyday[False] if example.name not in shown], EVERYDAY)
-        others += spread([example for example in everyday[False] if example.name in shown], EVERYDAY - len(others))
+        everyday: dict[str, list[Example]] = {"own": [], "other": [], "nothing": []}
+        for example, of_any in zip(
+            voc_examples(root, "train", training.voc), voc_examples(root, "train", (CAR, CAT, DOG)), strict=True
+        ):
+            everyday["own" if shows(example) else "other" if shows(of_any) else "nothing"].append(example)
+        own += spread(everyday["own"], OWN)
+        others = spread(everyday["nothing"], EVERYDAY)
+        others += spread(everyday["other"], EVERYDAY - len(others))
         for name in TASKS:
             if name != training.task.name:
                 other: TrainingTask = importlib.import_module(f"train.{name}").TRAINING

@@ -10,13 +10,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    ModelCheckpoint,
-    TQDMProgressBar,
-    WeightAveraging,
-)
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -72,8 +66,9 @@ def fit(
         TQDMProgressBar(refresh_rate=10),
     ]
     if recipe.ema:
-        beside = "cuda" if options.device != "cpu" and torch.cuda.is_available() else None  # the network, later there
-        callbacks.append(WeightAveraging(beside, multi_avg_fn=partial(running_mean, recipe.ema)))
+        # Named, since lightning makes the mean before it moves the network there.
+        place = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
+        callbacks.append(WeightAveraging(place, multi_avg_fn=partial(running_mean, recipe.ema)))
     if recipe.patience:
         callbacks.append(StopsOnce("val_loss", patience=recipe.patience))
     trainer = L.Trainer(

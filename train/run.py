@@ -116,14 +116,14 @@ def fetch(training: TrainingTask, root: Path) -> None:
             raise DataError(f"the download did not finish ({error}); check the network and run it again.") from error
 
 
-def forget(recipes: Mapping[str, Recipe], name: str, out: Path, given: Path | None) -> None:
+def forget(recipes: Mapping[str, Recipe], name: str, out: Path, given: Path | None = None) -> None:
     """Remove what an earlier run left in its folder for ``--resume``: a run that is killed before its own first
     checkpoint must not go on from there. A teacher that was ``given`` stays, wherever it is."""
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     teacher = recipes[name].teacher
     if teacher and not given:
-        shutil.rmtree(out / teacher / CHECKPOINTS, ignore_errors=True)
         (out / teacher / CONFIG_FILE).unlink(missing_ok=True)
+        forget(recipes, teacher, out / teacher)
 
 
 def train_recipe(training: TrainingTask, recipe_name: str, root: Path, out: Path, options: argparse.Namespace) -> bool:
