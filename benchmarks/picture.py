@@ -1,8 +1,7 @@
 """One 1920x1080 JPEG, from its bytes to a class for every pixel: where the time goes, for each model.
 
-The bar: all of ``Segmenter.predict`` takes at most 1.5 times the network's own time, plus decoding. Pictures in tiles
-pass it. A photograph is one window of 10 to 20 ms, beside which scaling two megapixels down to it and its classes up
-again weighs more.
+The bar: all of ``Segmenter.predict`` takes at most 1.5 times the network's own time, plus decoding. A photograph is one
+window of 10 to 20 ms, beside which scaling two megapixels down to it weighs more than in tiles.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from segmenter.config import Config, WeightsError
 from segmenter.engine import Engine, load_engine
-from segmenter.enlarge import choose, enlarge, resized, shares
+from segmenter.enlarge import choose, enlarged_classes, likeliest, resized
 from segmenter.fitting import auto_contrast, fit, magnified, middle
 from segmenter.image import MAX_PIXELS, ImageError, ImageSource, read_image
 from segmenter.result import Segmentation
@@ -61,7 +62,7 @@ class Segmenter:
         axes = [(1,)] if upright else [(1,), (0,), (0, 1)]  # of windows (h, w, 3)
         self._flips = axes if flips else []
         self._engine = engine
-        self._pool = ThreadPoolExecutor(usable_cpus(), "segmenter-strips")
+        self._foreground = len(config.classes) - 1
 
     @classmethod
     def load(
@@ -186,9 +187,14 @@ class Segmenter:
     def _one(self, prepared: _Prepared, values: np.ndarray, description: np.ndarray) -> Segmentation:
         """The result of a picture in one window."""
         known = values[:, : prepared.inside[0], : prepared.inside[1]]
-        height, width = prepared.image.shape[:2]
-        parts = [enlarge(known, height, width, rows) for rows in shares(height, width)]
-        return self._collect(prepared.image, parts, [description])
+        size = prepared.image.shape[:2]
+        if known.shape[1:] == size:
+            return self._collect(prepared.image, iter([(0, known)]), [description])
+        probabilities, core = known[: self._foreground], known[self._foreground :]
+        class_ids = enlarged_classes(probabilities, *size)
+        confidence = partial(likeliest, probabilities, *size)  # takes longer than the classes, and not everybody asks
+        seeds = None if self.config.seed_map is None else resized(core, *size)[0] > self.config.seed_threshold
+        return self._result(prepared.image, class_ids, confidence, seeds, [description])
 
     def _closer(self, prepared: _Prepared, look: Segmentation, stop: Callable[[], bool] | None) -> Segmentation:
         """The result of a picture after a first look at its middle: the look itself where that shows all of it, unless
@@ -211,29 +217,30 @@ class Segmenter:
             return [resized(values, *window.shape[:2]) for window, (values, _) in zip(windows, found, strict=True)]
 
         strips = run_tiles(run, prepared.seen, size, self.config.overlap * size // self.config.size)
-        return self._collect(prepared.image, [strips], descriptions)
+        return self._collect(prepared.image, strips, descriptions)
 
     def _collect(
-        self, image: np.ndarray, parts: Sequence[Iterator[tuple[int, np.ndarray]]], descriptions: list[np.ndarray]
+        self, image: np.ndarray, strips: Iterator[tuple[int, np.ndarray]], descriptions: list[np.ndarray]
     ) -> Segmentation:
-        """Choose the class of every pixel, strip by strip, the parts beside each other; ``descriptions`` are complete
-        after the last."""
-        foreground = len(self.config.classes) - 1
+        """Choose the class of every pixel, strip by strip; ``descriptions`` are complete after the last."""
         class_ids = np.empty(image.shape[:2], np.uint8)
         confidence = np.empty(image.shape[:2], np.float32)
         seeds = None if self.config.seed_map is None else np.empty(image.shape[:2], bool)
+        for top, values in strips:
+            rows = slice(top, top + values.shape[1])
+            choose(values[: self._foreground], class_ids[rows], confidence[rows])
+            if seeds is not None:
+                seeds[rows] = values[self._foreground] > self.config.seed_threshold
+        return self._result(image, class_ids, confidence, seeds, descriptions)
 
-        def fill(strips: Iterator[tuple[int, np.ndarray]]) -> None:
-            for top, values in strips:
-                rows = slice(top, top + values.shape[1])
-                choose(values[:foreground], class_ids[rows], confidence[rows])
-                if seeds is not None:
-                    seeds[rows] = values[foreground] > self.config.seed_threshold
-
-        if len(parts) == 1:
-            fill(parts[0])
-        else:
-            list(self._pool.map(fill, parts))
+    def _result(
+        self,
+        image: np.ndarray,
+        class_ids: np.ndarray,
+        confidence: np.ndarray | Callable[[], np.ndarray],
+        seeds: np.ndarray | None,
+        descriptions: list[np.ndarray],
+    ) -> Segmentation:
         known = self.config.familiarity
         familiarity = None if known is None else known.score(np.mean(descriptions, axis=0))
         return Segmentation(image, class_ids, confidence, self.task, seeds, self.config.min_object, familiarity)

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from segmenter.instances import label_objects
 from segmenter.tasks import Task
+
+
+class Computed:
+    """A field of a dataclass that is given as an array, or as a function that makes it when it is first read."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __set__(self, instance: Any, value: np.ndarray | Callable[[], np.ndarray]) -> None:
+        vars(instance)[self.name] = value
+
+    def __get__(self, instance: Any, owner: type) -> np.ndarray:
+        if instance is None:  # a dataclass asks for a default
+            raise AttributeError(self.name)
+        value = vars(instance)[self.name]
+        if callable(value):
+            value = vars(instance)[self.name] = value()
+        found: np.ndarray = value
+        return found
 
 
 @dataclass(frozen=True)
@@ -33,15 +54,16 @@ class Segmentation:
     """What a model found. All arrays have the picture's own height and width.
 
     ``image`` uint8 (H, W, 3) RGB; ``class_ids`` uint8 (H, W); ``confidence`` float32 (H, W) in [0, 1],
-    the calibrated probability of the chosen class; ``seeds`` bool (H, W), the cores of objects, where the
-    model knows them, else None. Objects have at least ``min_object`` pixels. ``familiarity`` tells how much
-    the picture is like those the model learnt from: log-odds, below 0 where it is not; None if unknown.
+    the calibrated probability of the chosen class, which of a photograph is computed when it is first read;
+    ``seeds`` bool (H, W), the cores of objects, where the model knows them, else None. Objects have at least
+    ``min_object`` pixels. ``familiarity`` tells how much the picture is like those the model learnt from: log-odds,
+    below 0 where it is not; None if unknown.
     """
 
     image: np.ndarray
     class_ids: np.ndarray
-    confidence: np.ndarray
-    task: Task
+    confidence: Computed = Computed()
+    task: Task  # type: ignore[misc]  # mypy takes the descriptor for a default, which its __get__ says it is not
     seeds: np.ndarray | None = None
     min_object: int = 1
     familiarity: float | None = None
@@ -63,12 +85,14 @@ class Segmentation:
 
     def stats(self) -> list[ClassStats]:
         """One record per class in id order."""
-        pixels = np.bincount(self.class_ids.ravel(), minlength=len(self.task.classes))
-        total = np.bincount(self.class_ids.ravel(), self.confidence.ravel(), minlength=len(self.task.classes))
-        return [
-            ClassStats(info.name, info.color, int(n), float(n / self.class_ids.size), float(c / n) if n else 0.0)
-            for info, n, c in zip(self.task.classes, pixels, total, strict=True)
-        ]
+        return [self._stats_of(class_id) for class_id in range(len(self.task.classes))]
+
+    def _stats_of(self, class_id: int) -> ClassStats:
+        info = self.task.classes[class_id]
+        chosen = self.class_ids == class_id
+        pixels = int(np.count_nonzero(chosen))
+        total = float(self.confidence.sum(where=chosen, dtype=np.float64))
+        return ClassStats(info.name, info.color, pixels, pixels / chosen.size, total / pixels if pixels else 0.0)
 
     def coverage(self) -> dict[str, float]:
         """Class name -> its fraction of the picture in [0, 1]; they sum to 1."""

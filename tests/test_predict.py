@@ -12,7 +12,7 @@ import segmenter
 from segmenter import enlarge as enlarging
 from segmenter.config import WeightsError
 from segmenter.engine_torch import TorchEngine
-from segmenter.enlarge import choose, enlarge, shares
+from segmenter.enlarge import choose, enlarge, enlarged_classes, likeliest, resized
 from segmenter.image import ImageError
 from segmenter.networks import ClassicUNet, save_network
 from segmenter.predict import Segmenter, Stopped
@@ -438,23 +438,54 @@ def test_enlarge_to_its_own_size_changes_nothing():
     assert top == 0 and (same == values).all()
 
 
-@pytest.mark.parametrize("target", [(40, 30), (9, 7), (5, 6)])
-def test_a_part_of_the_rows_is_that_part_of_the_whole(target):
-    values = np.random.default_rng(0).random((2, 9, 7), np.float32)
-    whole = np.concatenate([strip.copy() for _, strip in enlarge(values, *target)], axis=1)
-    for first, last in ((0, 1), (2, 4), (3, target[0])):
-        ((top, part),) = enlarge(values, *target, rows=range(first, last))
-        assert top == first and (part == whole[:, first:last]).all()
+def smooth(rng, classes, height, width):
+    """Probabilities of all classes but the first, as networks have them: large even areas and soft borders."""
+    coarse = rng.random((classes, height // 8 + 2, width // 8 + 2), np.float32) ** 3
+    maps = np.stack([np.asarray(Image.fromarray(each).resize((width, height), Image.BICUBIC)) for each in coarse])
+    maps = maps.clip(1e-3, None) ** 2
+    return (maps / maps.sum(0))[1:]
 
 
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("strip_pixels", [7, 10_000])
 @pytest.mark.parametrize(
-    ("cpus", "height", "parts"), [(1, 4000, 1), (2, 4000, 2), (2, 100, 1), (3, 4001, 3), (64, 4000, 15)]
+    ("source", "target"),
+    [
+        ((40, 60), (135, 213)),
+        ((40, 60), (61, 90)),
+        ((40, 60), (17, 31)),
+        ((40, 60), (80, 25)),
+        ((40, 60), (1, 1)),
+        ((1, 30), (1, 301)),
+        ((30, 1), (99, 1)),
+        ((1, 1), (5, 7)),
+    ],
 )
-def test_large_pictures_are_shared_out(monkeypatch, cpus, height, parts):
-    monkeypatch.setattr(enlarging, "usable_cpus", lambda: cpus)
-    found = shares(height, 1000)
-    assert len(found) == parts
-    assert [row for share in found for row in share] == list(range(height))
+def test_enlarged_classes_are_those_of_the_enlarged_probabilities(monkeypatch, source, target, strip_pixels, classes):
+    monkeypatch.setattr(enlarging, "STRIP_PIXELS", strip_pixels)
+    monkeypatch.setattr(enlarging, "MOST_MIXED", 1.0)
+    probabilities = smooth(np.random.default_rng(classes), classes, *source)
+    large = resized(probabilities, *target)
+    expected, confidence = np.empty(target, np.uint8), np.empty(target, np.float32)
+    choose(large, expected, confidence)
+    ranked = np.sort(np.concatenate([1 - large.sum(0, keepdims=True), large]), axis=0)
+    clear = ranked[-1] - ranked[-2] > 1e-5  # two ways to add the same numbers round in two ways
+    found = enlarged_classes(probabilities, *target)
+    assert found.dtype == np.uint8 and (found == expected)[clear].all() and clear.mean() > 0.99
+    assert likeliest(probabilities, *target) == pytest.approx(confidence, abs=1e-6)
+    monkeypatch.setattr(enlarging, "MOST_MIXED", 0.0)
+    assert (enlarged_classes(probabilities, *target) == expected)[clear].all()
+
+
+def test_little_of_a_mask_is_interpolated(monkeypatch):
+    """Nor is anything of one class alone."""
+    seen = []
+    monkeypatch.setattr(enlarging, "choose", lambda values, *out: (seen.append(values[0].size), choose(values, *out)))
+    probabilities = np.zeros((1, 40, 60), np.float32)
+    assert (enlarged_classes(probabilities, 400, 600) == 0).all() and seen == [40 * 60]
+    probabilities[:, 10:20, 10:30] = 1  # its outline passes 60 cells of 10 x 10 pixels
+    found = enlarged_classes(probabilities, 400, 600)
+    assert seen[2:] == [60 * 100] and found.sum() == 20_000 - 4 * 10  # corners are rounded
 
 
 def test_strips_do_not_change_a_result(monkeypatch, segmenter_for, noise):

@@ -1,4 +1,4 @@
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -53,9 +53,27 @@ def test_mask(pets):
         pets.mask("cat")
 
 
+def test_confidence_may_come_later(pets):
+    asked = []
+
+    def confidence():
+        asked.append(1)
+        return pets.confidence
+
+    later = Segmentation(pets.image, pets.class_ids, confidence, pets.task)
+    assert later.mask("pet").sum() == 4 and not asked
+    assert later.stats() == pets.stats()
+    assert later.confidence is pets.confidence and asked == [1]
+    assert replace(later, min_object=2).confidence is pets.confidence and asked == [1]
+    with pytest.raises(TypeError, match="confidence"):
+        Segmentation(pets.image, pets.class_ids, task=pets.task)
+
+
 def test_results_are_frozen_and_compare_by_identity(pets):
     with pytest.raises(FrozenInstanceError):
         pets.class_ids = None
+    with pytest.raises(FrozenInstanceError):
+        pets.confidence = None
     copy = Segmentation(pets.image, pets.class_ids, pets.confidence, pets.task)
     assert pets == pets and pets != copy
     assert len({pets, copy}) == 2
