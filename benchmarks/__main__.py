@@ -24,7 +24,8 @@ BENCHMARKS = {
 
 def main() -> None:
     options = parser(__doc__).parse_args()
-    text = f"# Performance\n\nWritten by `python -m benchmarks`. Times are noisy, ratios less so.\n\n{machine()}.\n"
+    text = "# Performance\n\nWritten by `python -m benchmarks --data DIR`. Times are noisy, ratios less so.\n"
+    text += f"\n{machine()}.\n"
     for name, title in BENCHMARKS.items():
         passed = ["--quick"] * options.quick + (["--data", options.data] if options.data else [])
         done = subprocess.run(

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> str:
 
         def show(name: str) -> None:
             chosen = LOOKS[name]
-            kind = "jpg" if chosen.mode == "Overlay" else "png"
+            kind = "png" if chosen.mode in ("Mask", "One class") else "jpg"
             sent[name] = Path(save(draw(view, chosen), f"picture.{kind}")).stat().st_size
 
         found = times({name: (lambda name=name: show(name)) for name in LOOKS}, rounds=3 if options.quick else 20)

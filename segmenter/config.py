@@ -161,7 +161,7 @@ def load_config(folder: str | os.PathLike[str]) -> Config:
         ) from None
     wrong = impossible(config)
     if wrong is not None:
-        raise WeightsError(f"{path} says {wrong} is {getattr(config, wrong)!r}; restore it or train again.")
+        raise WeightsError(f"{path} says {wrong} is {getattr(config, wrong)!r:.200}; restore it or train again.")
     return config
 
 
@@ -214,6 +214,12 @@ def impossible(config: Config) -> str | None:
         "zoom": number(config.zoom, 0) and config.zoom >= 1,
         "zoom_below": number(config.zoom_below, -1)
         and (config.zoom_below <= 0 or config.input_policy == "tile" and config.size >= 32 * config.zoom),
+        "familiarity": config.familiarity is None
+        or len(config.familiarity.judges) > 0
+        and all(
+            len(judge.weights) > 0 and numbers((*judge.weights, judge.bias), len(judge.weights) + 1, -MOST)
+            for judge in config.familiarity.judges
+        ),
         "rounding": config.rounding is None
         or len(config.rounding.limits) == len(config.rounding.shifts)
         and all(-MOST < low <= 0 < high < MOST for low, high in config.rounding.limits),

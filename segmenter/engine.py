@@ -80,9 +80,18 @@ def choose_device(device: str) -> str:
     """ "auto" is CUDA when there is one; ValueError for a device that this machine lacks."""
     if device == "auto":
         return "cuda" if cuda_available() else "cpu"
-    if device != "cpu" and not (device.startswith("cuda") and cuda_available()):
+    if device != "cpu" and device not in cuda_devices():
         raise ValueError(f"device {device!r} is not available here; use 'cpu', or 'auto' to choose by itself.")
     return device
+
+
+def cuda_devices() -> list[str]:
+    """The names of the devices that PyTorch has through CUDA: "cuda", "cuda:0" and so on."""
+    if not cuda_available():
+        return []
+    import torch
+
+    return ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
 
 
 def cuda_available() -> bool:

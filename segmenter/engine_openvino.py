@@ -163,7 +163,7 @@ def is_whole(folder: Path) -> bool:
     """Whether a cached network is there and has the checksums it was written with."""
     try:
         return (folder / CHECKSUMS).read_text() == checksums(folder)
-    except OSError:
+    except (OSError, ValueError):  # gone, or no text
         return False
 
 

@@ -180,6 +180,7 @@ def _files(
     drawn: np.ndarray | None,
 ) -> list[tuple[str, bytes]]:
     """Name and content of every file, in the order of FORMATS."""
+    formats = [formats] if isinstance(formats, str) else formats
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise ValueError(f"unknown format {unknown[0]!r}; choose among {', '.join(FORMATS)}.")

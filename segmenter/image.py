@@ -63,7 +63,8 @@ def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Returns a contiguous RGB uint8 array (H, W, 3): EXIF rotation applied, the first frame of a
     sequence, transparency over white, 16-bit and float values stretched between percentiles.
     Raises ImageError, with one sentence, for everything that is not such a picture, that has
-    more than ``max_pixels`` pixels by its header, or that is a file of more than MAX_BYTES.
+    more than ``max_pixels`` pixels by its header, or that is a file of more than MAX_BYTES. Of files Pillow refuses
+    what has more than twice its own MAX_IMAGE_PIXELS, by default 179 million; arrays may be larger.
     """
     if isinstance(source, np.ndarray):
         return _check_array(source, max_pixels)
@@ -141,8 +142,9 @@ def _read_bytes(data: bytes, name: str, max_pixels: int) -> np.ndarray:
             return _read_deep_tiff(data, name, max_pixels)
         raise ImageError(f"{name} is not a picture that can be read; choose a {FORMAT_NAMES} file.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))
         raise ImageError(
-            f"{name} claims far more than {max_pixels / 1e6:g} megapixels, the limit; make it smaller."
+            f"{name} claims more than {limit / 1e6:.0f} megapixels, the limit; make it smaller or give an array."
         ) from None
     except Exception as error:  # a damaged header raises whatever its decoder meets first
         raise _damaged(name) from error

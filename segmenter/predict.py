@@ -26,6 +26,8 @@ from segmenter.tiling import MULTIPLE, padded_window, run_tiles, tile_rows
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
+GROUP_PIXELS = 50_000_000  # of pictures that wait for each other, 150 MB
+
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
@@ -100,7 +102,8 @@ class Segmenter:
     def predict_many(self, images: Iterable[ImageSource]) -> Iterator[Segmentation]:
         """Segment pictures in order; while the network reads one, others are decoded and finished beside it.
 
-        The results are those of ``predict``. A few pictures more than were asked for are taken from ``images``.
+        The results are those of ``predict``. More pictures than were asked for are taken from ``images``: a few, on
+        CUDA two batches, which are smaller where the pictures are large.
         Raises ImageError at the first picture that cannot be read, after the results before it.
         """
         if isinstance(images, (str, bytes, os.PathLike, Image.Image)):
@@ -112,7 +115,7 @@ class Segmenter:
                 pool,
                 lambda image: self._prepare(read_image(image, self.max_pixels)),
                 images,
-                max(threads, self._engine.batch),
+                max(threads, min(self._engine.batch, 2 * threads)),
             )
             for results in _ahead(pool, self._finish, _in_groups(prepared, self._engine.batch), 2):
                 yield from results
@@ -192,7 +195,9 @@ class Segmenter:
             return self._collect(prepared.image, iter([(0, known)]), [description])
         probabilities, core = known[: self._foreground], known[self._foreground :]
         class_ids = enlarged_classes(probabilities, *size)
-        confidence = partial(likeliest, probabilities, *size)  # takes longer than the classes, and not everybody asks
+        confidence = partial(
+            likeliest, probabilities.copy(), *size
+        )  # takes longer than the classes, and not everybody asks
         seeds = None if self.config.seed_map is None else resized(core, *size)[0] > self.config.seed_threshold
         return self._result(prepared.image, class_ids, confidence, seeds, [description])
 
@@ -271,13 +276,15 @@ def _ahead(
         raise failure
 
 
-def _in_groups(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of ``size`` items, the last one shorter; an error of ``items`` comes after those before it."""
-    group: list[Item] = []
+def _in_groups(pictures: Iterator[_Prepared], size: int) -> Iterator[list[_Prepared]]:
+    """Lists of at most ``size`` pictures that the network takes at once: fewer where they are large, and none after one
+    in several tiles. An error of ``pictures`` comes after those before it."""
+    group: list[_Prepared] = []
     try:
-        for item in items:
-            group.append(item)
-            if len(group) == size:
+        for picture in pictures:
+            group.append(picture)
+            pixels = sum(waiting.image.size // 3 for waiting in group)
+            if len(group) == size or pixels >= GROUP_PIXELS or picture.window is None:
                 yield group
                 group = []
     except Exception:

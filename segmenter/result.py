@@ -14,7 +14,8 @@ from segmenter.tasks import Task
 
 
 class Computed:
-    """A field of a dataclass that is given as an array, or as a function that makes it when it is first read."""
+    """A field of a dataclass that is given as an array, or as a function that makes it when it is first read. Threads
+    that read it first at the same time make it once each."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -85,6 +86,10 @@ class Segmentation:
 
     def stats(self) -> list[ClassStats]:
         """One record per class in id order."""
+        return list(self._stats)
+
+    @cached_property
+    def _stats(self) -> list[ClassStats]:
         return [self._stats_of(class_id) for class_id in range(len(self.task.classes))]
 
     def _stats_of(self, class_id: int) -> ClassStats:
@@ -96,7 +101,8 @@ class Segmentation:
 
     def coverage(self) -> dict[str, float]:
         """Class name -> its fraction of the picture in [0, 1]; they sum to 1."""
-        return {stats.name: stats.fraction for stats in self.stats()}
+        total = self.class_ids.size
+        return {name: float(np.count_nonzero(self.mask(name)) / total) for name in self.task.class_names}
 
     def instances(self) -> np.ndarray:
         """Labelled objects int32 (H, W), 0 is background: touching ones parted where the model knows seeds."""

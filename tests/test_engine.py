@@ -53,14 +53,18 @@ def test_choose_device(monkeypatch):
     monkeypatch.setattr(engine, "cuda_available", lambda: False)
     assert choose_device("auto") == choose_device("cpu") == "cpu"
     monkeypatch.setattr(engine, "cuda_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert choose_device("auto") == choose_device("cuda") == "cuda"
-    assert choose_device("cuda:0") == "cuda:0"
+    assert choose_device("cuda:1") == "cuda:1"
     assert choose_device("cpu") == "cpu"
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps", "gpu", ""])
-def test_a_device_that_is_not_here(monkeypatch, refusal, device):
-    monkeypatch.setattr(engine, "cuda_available", lambda: False)
+@pytest.mark.parametrize(
+    ("device", "devices"), [("cuda", 0), ("cuda:0", 0), ("cuda:2", 2), ("cuda:x", 2), ("mps", 0), ("gpu", 2), ("", 0)]
+)
+def test_a_device_that_is_not_here(monkeypatch, refusal, device, devices):
+    monkeypatch.setattr(engine, "cuda_available", lambda: devices > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: devices)
     with refusal(ValueError, f"device {device!r} is not available here", "use 'cpu', or 'auto'"):
         choose_device(device)
 
@@ -71,6 +75,7 @@ def test_an_unknown_engine(folder, refusal):
 
 
 def test_openvino_is_not_for_gpus(folder, refusal, monkeypatch):
+    monkeypatch.setattr(engine, "cuda_devices", lambda: ["cuda"])
     monkeypatch.setattr(engine, "cuda_available", lambda: True)
     with refusal(ValueError, "the engine openvino runs on the CPU, not on cuda"):
         load_engine(folder, "cuda", "openvino")
@@ -310,12 +315,15 @@ def test_what_is_no_part_of_the_network_makes_no_other_entry(folder):
 
 
 @pytest.mark.parametrize("name", ["encoder.bin", "decoder.bin", "decoder.xml", "checksums"])
-@pytest.mark.parametrize("damage", ["cut", "gone"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "noise"])
 def test_a_damaged_entry_is_made_again(folder, name, damage):
     _, config = load_network(folder)
     file = converted(folder, config) / name
     whole = file.read_bytes()
-    file.unlink() if damage == "gone" else file.write_bytes(whole[: len(whole) // 2])
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"\xff" * len(whole))
     again = converted(folder, config)
     assert is_whole(again) and (again / name).stat().st_size == len(whole)
     assert [path.name for path in again.parent.iterdir()] == [again.name]  # nothing half made is left

@@ -253,6 +253,7 @@ def test_long_names_can_be_written(tmp_path, stem):
     ("options", "words"),
     [
         ({"formats": ("mask", "gif")}, ("'gif'", ", ".join(FORMATS))),
+        ({"formats": "gif"}, ("'gif'", ", ".join(FORMATS))),
         ({"pixel_size": 10}, ("pets",)),
         ({"transform": (0, 0, 0, 0, 0, 0)}, ("transform",)),
     ],

@@ -61,7 +61,7 @@ def test_confidence_may_come_later(pets):
         return pets.confidence
 
     later = Segmentation(pets.image, pets.class_ids, confidence, pets.task)
-    assert later.mask("pet").sum() == 4 and not asked
+    assert later.mask("pet").sum() == 4 and later.coverage() == pets.coverage() and not asked
     assert later.stats() == pets.stats()
     assert later.confidence is pets.confidence and asked == [1]
     assert replace(later, min_object=2).confidence is pets.confidence and asked == [1]

@@ -35,7 +35,7 @@ def main() -> None:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         started = time.process_time()
         try:
-            segmenter.predict(made[kind.name])
+            segmenter.predict(made[kind.name]).stats()
             outcome = "mask"
         except ImageError:
             outcome = "refused"
