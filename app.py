@@ -11,6 +11,7 @@ import os
 import signal
 from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -19,6 +20,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from page import api, batch_tab, log, models_tab, score_tab, segment_tab, words, workspace
+from page.given import paths
 from page.guard import Guard
 from page.health import health
 from page.models import warm
@@ -66,10 +68,19 @@ def server_name() -> str:
     return os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
 
 
+def queued() -> list[Any]:
+    """The events that wait in the queue."""
+    return [event for queue in demo._queue.event_queue_per_concurrency_id.values() for event in queue.queue]
+
+
 def waiting() -> list[Any]:
     """The requests (ASGI scopes) of the events that wait in the queue."""
-    queues = demo._queue.event_queue_per_concurrency_id.values()
-    return [event.request.scope for queue in queues for event in queue.queue]
+    return [event.request.scope for event in queued()]
+
+
+def needed() -> list[Path]:
+    """The files that the events in the queue name."""
+    return [path for event in queued() if event.data for path in paths(event.data.data)]
 
 
 def share_heap() -> None:
@@ -88,7 +99,7 @@ def main() -> None:
     log.start()
     share_heap()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: tidy up, then end
-    Thread(target=workspace.keep_clean, daemon=True).start()
+    Thread(target=workspace.keep_clean, args=(needed,), daemon=True).start()
     demo.launch(
         server_name=server_name(),
         theme=theme(),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from gradio.data_classes import FileData, GradioRootModel
 from gradio.processing_utils import save_base64_to_cache
 
@@ -18,12 +19,11 @@ from page.given import Given, GradioFile, given, uploads
 from page.log import logged, note
 from page.models import segmenter_for, suggest_for
 from page.pictures import folder, save
-from page.view import View, look
-from segmenter import TASKS, ImageError, WeightsError
+from segmenter import TASKS, ImageError, Segmentation, WeightsError
 from segmenter.draw import overlay
 from segmenter.export import FORMATS, mask_image
 from segmenter.geo import pixel_side
-from segmenter.measure import area
+from segmenter.measure import area, objects
 from segmenter.scoring import Score, ScoreError, error_map, error_picture, read_true_mask
 from segmenter.scoring import score as compare
 from segmenter.tasks import Task, get_task
@@ -83,16 +83,17 @@ def segment(
             area(0, pixel_size, known)
     with refusals():
         source = _given(picture, "picture")
-        view = look(source, task, is_abandoned)
+        result = segmenter_for(task).predict(source.path, is_abandoned)
+        size = result.class_ids.shape
+        note(task=task, size=size)
         if pixel_size is None:
             pixel_size = pixel_side(source.path, known.length_unit)
-        result = view.result()
         stem = f"{source.stem}-{task}"
         return (
-            save(overlay(result), f"{stem}-overlay.{'jpg' if max(view.size) <= LONGEST_JPEG else 'png'}"),
+            save(overlay(result), f"{stem}-overlay.{'jpg' if max(size) <= LONGEST_JPEG else 'png'}"),
             save(mask_image(result), f"{stem}-mask.png"),
-            words.rows(view.stats),
-            _facts(view, pixel_size),
+            words.rows(result.stats()),
+            _facts(result, pixel_size),
             [downloads.write(result, source, name, pixel_size) for name in FORMATS if name in (formats or ())],
         )
 
@@ -230,13 +231,13 @@ def _filed(number: int, file: GradioFile | str) -> GradioFile:
     return {"path": path, "orig_name": f"{number}{Path(path).suffix}"}
 
 
-def _facts(view: View, pixel_size: float | None) -> dict[str, Any]:
-    task = view.shown.task
+def _facts(result: Segmentation, pixel_size: float | None) -> dict[str, Any]:
+    areas = [found.area for found in objects(result)] if result.task.has_objects else None
     return {
-        "sentence": words.sentence_of(view, pixel_size),
-        "objects": None if view.objects is None else len(view.objects),
-        "notice": view.shown.notice,
-        "area": words.extent(sum(found.pixels for found in view.stats[1:]), pixel_size, task) or None,
+        "sentence": words.sentence(result.stats(), result.task, areas, pixel_size),
+        "objects": None if areas is None else len(areas),
+        "notice": result.notice,
+        "area": words.extent(np.count_nonzero(result.class_ids), pixel_size, result.task) or None,
     }
 
 

@@ -148,7 +148,7 @@ def run(pictures: Sequence[Entry], task: Task, target: Path, cancelled: Callable
 
     The zip holds a mask and an overlay per picture, by unlike names, and the table ``stats.csv``. It is there, and
     whole, when the iterator ends, whether all pictures were read or ``cancelled`` came true before.
-    Uploads that wait for their turn are not deleted meanwhile, however long it takes.
+    Once it has begun, uploads that wait for their turn are not deleted, however long it takes.
     """
     rows: list[Row] = []
     stems: set[str] = set()

@@ -13,6 +13,7 @@ import gradio as gr
 
 from page import batch, words
 from page.charts import STACK_ICON
+from page.desk import is_abandoned
 from page.given import GradioFile, uploads
 from page.log import request
 from page.models import segmenter_for
@@ -82,7 +83,7 @@ def _steps(task: str, found: Sequence[batch.Entry], job: Event) -> Iterator[Prog
     started = shown = time.monotonic()
     yield _running(0, len(found), 0.0, "")
     try:
-        for row in batch.run(found, TASKS[task], target, job.is_set):
+        for row in batch.run(found, TASKS[task], target, lambda: job.is_set() or is_abandoned()):
             rows.append((row, "" if row.thumbnail is None else data_uri(row.thumbnail.convert("RGB"), 70)))
             now = time.monotonic()
             if now - shown >= REFRESH_SECONDS or len(rows) == 1:

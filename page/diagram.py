@@ -9,9 +9,6 @@ from typing import Any
 # Channels of the stages of the encoders, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input (segmentation-models-pytorch).
 ENCODERS = {
     "mobilenet_v2": (16, 24, 32, 96, 1280),
-    "resnet18": (64, 64, 128, 256, 512),
-    "resnet34": (64, 64, 128, 256, 512),
-    "efficientnet-b0": (32, 24, 40, 112, 320),
 }
 STEP, BOX_WH = 58, (150, 40)  # from level to level, and of a stage
 LEFT, RIGHT = 4, 270  # of the boxes of the encoder and the decoder

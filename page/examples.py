@@ -55,7 +55,7 @@ def examples() -> tuple[Example, ...]:
     """All example pictures, written once into a folder that goes when the program ends."""
     from skimage.data import data_dir
 
-    folder = _folder()
+    place = folder()
     pictures: tuple[tuple[str, str, str, str | Callable[[], Image.Image]], ...] = (
         ("pets", "Cat", "cat.png", "chelsea.png"),
         ("water", "Lakes", "lakes.png", lakes),
@@ -66,8 +66,8 @@ def examples() -> tuple[Example, ...]:
     )
     for _, _, name, source in pictures:
         content = drawn(name, source) if callable(source) else (Path(data_dir) / source).read_bytes()
-        (folder / name).write_bytes(content)
-    return tuple(Example(task, title, str(folder / name)) for task, title, name, _ in pictures)
+        (place / name).write_bytes(content)
+    return tuple(Example(task, title, str(place / name)) for task, title, name, _ in pictures)
 
 
 def cache_folder() -> Path:
@@ -102,7 +102,8 @@ def _keeper() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="segmenter-examples-")
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Where the files of examples are, below the folder of which Gradio may give files away."""
     return Path(_keeper().name)
 
 
@@ -136,21 +137,21 @@ def _satellite(water: np.ndarray, random: np.random.Generator) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def lakes(side: int = 512) -> Image.Image:
+def lakes() -> Image.Image:
     """Lakes of ragged shores among fields and woods."""
     random = np.random.default_rng(LAKES_SEED)
-    return _satellite(_lake_depth(random, side), random)
+    return _satellite(_lake_depth(random), random)
 
 
-def _lake_depth(random: np.random.Generator, side: int) -> np.ndarray:
+def _lake_depth(random: np.random.Generator, side: int = 512) -> np.ndarray:
     return _clouds(random, side, 70) - 0.75
 
 
-def lakes_truth(folder: Path, side: int = 512) -> tuple[Path, Path]:
+def lakes_truth(folder: Path) -> tuple[Path, Path]:
     """The picture of the lakes and its true mask, white where water was drawn, as two files in a folder."""
     picture, truth = folder / "lakes.png", folder / "lakes-true-mask.png"
-    water = _lake_depth(np.random.default_rng(LAKES_SEED), side) > 0
-    lakes(side).save(picture)
+    water = _lake_depth(np.random.default_rng(LAKES_SEED)) > 0
+    picture.write_bytes(drawn("lakes.png", lakes))
     Image.fromarray(water.astype(np.uint8) * 255).save(truth)
     return picture, truth
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from urllib.request import urlopen
 
-from page.examples import Example, examples
+from page.examples import Example, examples, folder
 from segmenter.files import user_cache, write_whole
 
 TIMEOUT = 8  # seconds without an answer
@@ -69,6 +71,7 @@ EXTRAS = (
 )  # fmt: skip
 
 _fetched: list[Example] = []  # grows only, so that an index on a visitor's page keeps its meaning
+_fetching = Lock()
 
 
 def all_examples() -> tuple[Example, ...]:
@@ -79,13 +82,15 @@ def all_examples() -> tuple[Example, ...]:
 def fetch(read: Callable[[str], bytes] | None = None) -> int:
     """Add the extra examples that can be had; returns how many cannot. ``read`` gives the bytes at an address, or
     raises OSError."""
-    with ThreadPoolExecutor(len(EXTRAS)) as pool:
-        paths = list(pool.map(lambda extra: _get(extra, read or _read), EXTRAS))
-    known = {example.path for example in _fetched}
-    for extra, path in zip(EXTRAS, paths, strict=True):
-        if path is not None and str(path) not in known:
-            _fetched.append(Example(extra.task, extra.title, str(path)))
-    return paths.count(None)
+    with _fetching, ThreadPoolExecutor(len(EXTRAS)) as pool:
+        contents = list(pool.map(lambda extra: _get(extra, read or _read), EXTRAS))
+        known = {example.path for example in _fetched}
+        for extra, content in zip(EXTRAS, contents, strict=True):
+            path = folder() / extra.name
+            if content is not None and str(path) not in known:
+                path.write_bytes(content)
+                _fetched.append(Example(extra.task, extra.title, str(path)))
+    return contents.count(None)
 
 
 def cache_folder() -> Path:
@@ -93,20 +98,24 @@ def cache_folder() -> Path:
     return user_cache() / "examples"
 
 
-def _get(extra: Extra, read: Callable[[str], bytes]) -> Path | None:
-    """The file of one picture, from the cache or the web; None where neither gives what the hash says."""
-    path = cache_folder() / extra.name
+def _get(extra: Extra, read: Callable[[str], bytes]) -> bytes | None:
+    """What one picture's file holds, from the cache or the web; None where neither gives what the hash says. It is kept
+    where that can be written."""
+    kept = cache_folder() / extra.name
+    with suppress(OSError):
+        data = kept.read_bytes()
+        if _matches(data, extra):
+            return data
     try:
-        if path.is_file() and _matches(path.read_bytes(), extra):
-            return path
         data = read(extra.url)
-        if not _matches(data, extra):
-            return None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data)
-    except OSError:  # no network, no answer in time, no place in the cache
+    except OSError:  # no network, or no answer in time
         return None
-    return path
+    if not _matches(data, extra):
+        return None
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, data)
+    return data
 
 
 def _matches(data: bytes, extra: Extra) -> bool:

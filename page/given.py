@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,3 +32,13 @@ def given(file: GradioFile) -> Given:
 def uploads(files: Sequence[GradioFile] | None) -> list[tuple[str, str]]:
     """The name of each file and its path."""
     return [(found.name, found.path) for found in map(given, files or ())]
+
+
+def paths(data: Any) -> Iterator[Path]:
+    """The paths of all files in what came with a call, however deep."""
+    if isinstance(data, Mapping):
+        if isinstance(data.get("path"), str):
+            yield Path(data["path"])
+    elif isinstance(data, Sequence) and not isinstance(data, str):
+        for each in data:
+            yield from paths(each)

@@ -108,6 +108,7 @@ def on_task(task: str, shown: GradioFile | None, desk: Desk, *looks: Any) -> Pag
     return _run(task, source, desk, Look(*looks))._replace(picture=gr.skip())
 
 
+@logged("example")
 def on_example(event: gr.EventData, desk: Desk, *looks: Any) -> Page:
     """An example was clicked; the event carries its ``index``."""
     known = all_examples()
@@ -116,6 +117,7 @@ def on_example(event: gr.EventData, desk: Desk, *looks: Any) -> Page:
     return _choosing(page, example.task)
 
 
+@logged("more")
 def on_more() -> tuple[str, Any]:
     """More examples were asked for: they are fetched, and what offers them goes when all are there."""
     missing = fetch()

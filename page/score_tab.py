@@ -13,6 +13,7 @@ from page.api import score as compare
 from page.charts import TARGET_ICON
 from page.examples import lakes_truth
 from page.given import GradioFile
+from page.log import logged
 from page.parts import model_strip
 from page.pictures import folder
 from segmenter import TASKS
@@ -57,6 +58,7 @@ def on_score(task: str, picture: GradioFile | None, true_mask: GradioFile | None
     )
 
 
+@logged("example")
 def on_example() -> tuple[str, str, str]:
     """The lakes of the examples, whose truth is known because they are drawn."""
     picture, truth = lakes_truth(folder())
@@ -123,11 +125,11 @@ def confusion(counts: list[list[int]], names: tuple[str, ...]) -> str:
 
 def build(network: Mapping[str, Any]) -> None:
     """Lay the tab out; ``network`` are the settings of every event that runs one."""
-    with gr.Row(elem_id="score-bench", elem_classes="bench"):
+    with gr.Row(elem_classes="bench"):
         with gr.Column(scale=2, min_width=300):
             task = model_strip("score-task")
-            picture = gr.File(label="Picture", height=130, elem_id="score-picture")
-            truth = gr.File(label="True mask: PNG or COCO JSON", height=130, elem_id="truth")
+            picture = gr.File(label="Picture", height=130)
+            truth = gr.File(label="True mask: PNG or COCO JSON", height=130)
             run = gr.Button("Score", variant="primary", elem_id="run-score")
             example = gr.Button("Look at an example", size="sm", elem_id="score-example", elem_classes="quiet")
         with gr.Column(scale=3, min_width=300):
@@ -141,7 +143,7 @@ def build(network: Mapping[str, Any]) -> None:
                 height=480,
                 elem_id="errors",
             )
-            key = gr.HTML(visible=False, elem_id="errors-legend", apply_default_css=False)
+            key = gr.HTML(visible=False, apply_default_css=False)
             report = gr.HTML(elem_id="report", apply_default_css=False)
     scored = {
         "fn": on_score,

@@ -66,7 +66,7 @@ def build(network: dict[str, Any]) -> None:
             )
             more = gr.Button("More examples from the web", size="sm", elem_id="more", elem_classes="quiet")
         with gr.Column(scale=3, min_width=300, elem_id="found"):
-            stage = gr.HTML(words.INVITATION, elem_id="stage", apply_default_css=False)
+            stage = gr.HTML(words.INVITATION, elem_id="stage", elem_classes="place", apply_default_css=False)
             result = gr.Image(
                 label="Result",
                 show_label=False,

@@ -183,10 +183,9 @@ def about(task: str) -> str:
 
 def suggestion(found: Suggestion, task: str) -> str:
     """Which task fits, why, and a button that takes it over unless it is chosen already."""
-    if not found.familiarity:
-        return '<p class="hint" role="status">These weights do not tell which pictures they know.</p>'
     if found.task is None:
-        return f'<p class="hint" role="status"><b>None fits.</b> {escape(found.reason)}</p>'
+        none = "<b>None fits.</b> " if found.familiarity else ""
+        return f'<p class="hint" role="status">{none}{escape(found.reason)}</p>'
     title = escape(TASKS[found.task].title)
     text = f'<p class="hint" role="status"><b>{title}.</b> {escape(found.reason)}</p>'
     if found.task == task:

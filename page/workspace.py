@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,21 +56,27 @@ def keep(paths: Iterable[Path]) -> None:
             os.utime(path)
 
 
-def keep_clean() -> None:
-    """Sweep the uploads and results for ever."""
+def keep_clean(needed: Callable[[], Iterable[Path]]) -> None:
+    """Sweep the uploads and results for ever, but for the files that are ``needed``."""
     while True:
         time.sleep(SWEEP_SECONDS)
-        sweep(Path(get_upload_folder()))
+        try:
+            keep(needed())
+            sweep(Path(get_upload_folder()))
+        except Exception:  # this time; the files are bounded by the next
+            logging.getLogger(__name__).exception("the uploads could not be swept")
 
 
 def sweep(folder: Path, keep_seconds: float = KEEP_SECONDS + LATE_SECONDS, most_bytes: int = MOST_BYTES) -> None:
     """Delete the files below a folder that are older, uploads that broke off among them, and the oldest of the others
     as long as they are too many bytes; then the folders that are left empty."""
     files, folders = [], []
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # gone meanwhile
-            found = path.lstat()
-            (folders if path.is_dir() else files).append((found.st_ctime, found.st_size, path))
+    for place, below, here in os.walk(folder):  # which leaves out what goes meanwhile
+        for name, kind in [(name, folders) for name in below] + [(name, files) for name in here]:
+            path = Path(place, name)
+            with suppress(OSError):
+                found = path.lstat()
+                kind.append((found.st_ctime, found.st_size, path))
     total, now = sum(size for _, size, _ in files), time.time()
     for changed, size, path in sorted(files, key=lambda file: file[0]):
         if now - changed > keep_seconds or total > most_bytes:

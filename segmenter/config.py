@@ -217,7 +217,7 @@ def impossible(config: Config) -> str | None:
         "familiarity": config.familiarity is None
         or len(config.familiarity.judges) > 0
         and all(
-            len(judge.weights) > 0 and numbers((*judge.weights, judge.bias), len(judge.weights) + 1, -MOST)
+            len(judge.weights) > 0 and bool(np.isfinite((*judge.weights, judge.bias)).all())
             for judge in config.familiarity.judges
         ),
         "rounding": config.rounding is None

@@ -26,6 +26,8 @@ class Suggestion:
     @property
     def reason(self) -> str:
         """Why, in one sentence."""
+        if not self.familiarity:
+            return "These weights do not tell which pictures they know."
         if self.task is None:
             return "None of the models was trained on pictures like this one."
         title = TASKS[self.task].title.lower()

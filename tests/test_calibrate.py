@@ -83,7 +83,7 @@ def test_each_dataset_weighs_alike(root):
 
 
 def test_seeds_are_chosen_by_their_precision(root, monkeypatch):
-    """Cores stand out at 0.55 in a noise of cores at 0.45: thresholds between the two alone find the objects."""
+    """A core's probability is a noise of 0.45 and 0.55: a threshold between the two makes specks of every object."""
 
     class Cores(nn.Module):
         def forward(self, pixels):

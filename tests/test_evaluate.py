@@ -16,6 +16,7 @@ from segmenter.config import Config
 from segmenter.engine_torch import TorchEngine
 from segmenter.tasks import TASKS
 from train import cars, evaluate, nuclei, water
+from train.data import different
 from train.evaluate import main, shrink, write_metrics
 from train.scores import Score, table
 
@@ -111,6 +112,22 @@ def test_scores_need_no_other_dataset(root, tmp_path, capsys):
     assert list(found) == ["flagged cars"]
     said = capsys.readouterr().err
     assert all(f"strange pictures of {name} are not measured: " in said for name in ("pets", "water", "nuclei"))
+
+
+def test_a_picture_that_cannot_be_read_costs_no_scores(root, tmp_path, capsys):
+    shutil.copytree(root / "cars", tmp_path / "cars")
+    model = Segmenter.load("cars", engine="torch")
+    examples = cars.examples(tmp_path, "test", cars.RECIPES["default"])
+    examples[0].image.write_bytes(b"torn")
+    assert 0 <= evaluate.unfamiliar(model, tmp_path)["unfamiliar"]["flagged cars"] <= 1
+    assert "left out: " in capsys.readouterr().out
+
+
+def test_a_picture_that_is_learnt_from_twice_counts_once(root):
+    recipe = nuclei.RECIPES["default"]
+    several = nuclei.examples(root, "train", recipe)
+    several += several[:2]
+    assert len({example.image for example in several}) == len(different(several)) < len(several)
 
 
 def test_metrics_of_other_splits_stay(tmp_path):

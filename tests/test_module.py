@@ -56,7 +56,7 @@ def test_encoder_learns_at_its_share():
 
 
 def test_adam_has_one_rate_for_all():
-    learner = module(optimiser="adam", learning_rate=0.01)
+    learner = module(optimiser="adam", schedule="constant", learning_rate=0.01)
     assert [len(g["params"]) for g in learner.configure_optimizers().param_groups] == [4]
 
 

@@ -475,7 +475,7 @@ def test_the_pixels_stay_in_their_places():
         ("rounding", {"limits": [[0, 0]], "shifts": [[0]]}), ("rounding", {"limits": [[-1, 1]], "shifts": []}),
         ("seed_threshold", []), ("zoom", 0.5), ("zoom_below", "small"), ("zoom_below", 20),
         ("familiarity", {"judges": []}), ("familiarity", {"judges": [{"weights": [], "bias": 0.0}]}),
-        ("familiarity", {"judges": [{"weights": [1.0], "bias": 1e9}]}),
+        ("familiarity", {"judges": [{"weights": [1.0], "bias": float("inf")}]}),
     ],
 )  # fmt: skip
 def test_a_config_that_no_model_can_have(saved, refusal, field, value):

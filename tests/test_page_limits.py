@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -24,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 import app
-from page import api, batch_tab, guard, handlers, health, log, view, workspace
+from page import api, batch_tab, guard, handlers, health, log, workspace
 from page.desk import Desk
 from segmenter import TASKS, Stopped
 
@@ -241,7 +242,7 @@ def test_a_fault_is_told_by_its_number(monkeypatch: pytest.MonkeyPatch, picture:
     def broken(task: str) -> None:
         raise RuntimeError("SECRET")
 
-    monkeypatch.setattr(view, "segmenter_for", broken)
+    monkeypatch.setattr(api, "segmenter_for", broken)
     with pytest.raises(gr.Error) as caught:
         api.segment("pets", given(picture))
     (line,) = lines()
@@ -276,6 +277,35 @@ def test_a_sweep_takes_the_old_and_the_too_many(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4  # a folder is new, and may be about to be filled
     workspace.sweep(tmp_path, keep_seconds=-1)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_waits_is_kept_and_a_sweep_that_fails_is_not_the_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Files that events in the queue name are new again each time."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    for name in ("waits", "old"):
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (0, 0))
+    data = {"data": ["pets", [{"path": str(tmp_path / "waits")}, {"path": None}, "text"], None]}
+    event = SimpleNamespace(data=SimpleNamespace(**data), request=SimpleNamespace(scope={}))
+    monkeypatch.setattr(app, "queued", lambda: [event, SimpleNamespace(data=None, request=event.request)])
+    rounds: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        rounds.append(seconds)
+        if len(rounds) == 3:
+            raise KeyboardInterrupt
+
+    def sweep(folder: Path) -> None:
+        assert folder == tmp_path and (folder / "waits").stat().st_mtime > 0 == (folder / "old").stat().st_mtime
+        raise RuntimeError("a folder went meanwhile")
+
+    monkeypatch.setattr(workspace.time, "sleep", sleep)
+    monkeypatch.setattr(workspace, "sweep", sweep)
+    with pytest.raises(KeyboardInterrupt):
+        workspace.keep_clean(app.needed)
+    assert len(rounds) == 3
 
 
 def test_the_folder_of_a_killed_process_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

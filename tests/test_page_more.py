@@ -12,13 +12,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
-from page_fakes import FakeSegmenter, given
+from page_fakes import LOOKS, FakeSegmenter, given
 from PIL import Image
 
 from page import charts, diagram, extra, handlers, models_tab, pictures, score_tab
 from page import examples as own_examples
+from page.desk import Desk
 from page.examples import examples
 from segmenter import TASKS, Segmenter, WeightsError
 from segmenter.predict import WEIGHTS
@@ -201,7 +203,14 @@ def test_extras_are_fetched_once_and_kept(web: Callable[[str], bytes]) -> None:
         assert extra.fetch(lambda url: asked.append(url) or web(url)) == 0
     assert sorted(asked) == sorted(each.url for each in extra.EXTRAS)
     assert len(extra.all_examples()) == len(examples()) + len(extra.EXTRAS)
-    assert all(Path(example.path).parent == extra.cache_folder() for example in extra.all_examples()[len(examples()) :])
+    for example in extra.all_examples()[len(examples()) :]:
+        assert Path(example.path).parent == own_examples.folder()  # of which Gradio may give files away
+        assert (extra.cache_folder() / Path(example.path).name).read_bytes() == Path(example.path).read_bytes()
+
+
+def test_extras_need_no_place_to_be_kept(web: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extra, "cache_folder", lambda: Path(__file__) / "no-folder")
+    assert extra.fetch(web) == 0 and len(extra.all_examples()) == len(examples()) + len(extra.EXTRAS)
 
 
 def test_a_wrong_hash_is_not_taken(web: Callable[[str], bytes]) -> None:
@@ -232,10 +241,12 @@ def test_a_spoilt_file_in_the_cache_is_fetched_again(web: Callable[[str], bytes]
     assert path.read_bytes() == web("")
 
 
-def test_the_page_takes_what_came(web: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_takes_what_came(web: Callable[[str], bytes], fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extra, "_read", web)
     gallery, button = handlers.on_more()
     assert gallery.count("data-index") == len(examples()) + len(extra.EXTRAS) and not button["visible"]
+    shown = handlers.on_example(gr.EventData(None, {"index": len(examples())}), Desk(), *LOOKS)
+    assert shown.task == extra.EXTRAS[0].task and shown.view is not None
 
 
 def test_every_extra_is_pinned() -> None:

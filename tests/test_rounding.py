@@ -87,20 +87,24 @@ def test_other_networks_are_not_rounded(name, windows):
 
 def test_a_rounding_is_used_where_it_agrees(network, config, windows, monkeypatch, capsys):
     """And limits 200 times too wide, which leave hardly a step, agree far less."""
-    share = agreement(network, config, windows[:4])
+    judged = [(window, torch.ones(window.shape[:2], dtype=torch.bool)) for window in windows[:4]]
+    share = agreement(network, config, judged)
     exact, coarse = (values(network, config, windows[:4], rounded).argmax(1) for rounded in (False, True))
     assert share == pytest.approx(float((exact == coarse).float().mean()))
     for limit, used in ((share - 1e-6, True), (share + 1e-6, False)):
         monkeypatch.setattr("train.rounding.AGREEMENT", limit)
-        found = chosen_rounding(network, replace(config, rounding=None), list(windows[:4]))
+        found = chosen_rounding(network, replace(config, rounding=None), list(windows[:4]), judged)
         assert found == (config.rounding if used else None)
         assert (
             f"{100 * share:.3f}% of the pixels their class: {'used' if used else 'not used'}" in capsys.readouterr().out
         )
     wide = tuple((200 * low, 200 * high) for low, high in config.rounding.limits)
-    assert (
-        agreement(network, replace(config, rounding=replace(config.rounding, limits=wide)), windows[:4]) < share - 0.02
-    )
+    assert agreement(network, replace(config, rounding=replace(config.rounding, limits=wide)), judged) < share - 0.02
+    left = [(window, counts.clone()) for window, counts in judged]
+    for _, counts in left:
+        counts[:, 16:] = False
+    half = (exact == coarse)[:, :, :16].float().mean()
+    assert agreement(network, config, left) == pytest.approx(float(half))
 
 
 def test_the_rounding_of_another_network(network, config, refusal):

@@ -32,18 +32,19 @@ from segmenter.config import Config, save_config
 from segmenter.engine import Engine, choose_device, load_engine
 from segmenter.inference import Encoder, class_probabilities, map_probabilities, normalise
 from segmenter.instances import label_objects
+from segmenter.metrics import IGNORE
 from segmenter.networks import load_network
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
 from train.augment import validation_transform
-from train.data import IGNORE, DataError, Example, Examples, data_root, spread
+from train.data import DataError, Example, Examples, data_root, spread
 from train.familiarity import fit_familiarity
 from train.recipe import Recipe
 from train.rounding import chosen_rounding
 from train.task import TrainingTask
 
 PIXELS = 4000  # drawn from each validation picture to find temperature and offsets
-ROUNDED = 40  # validation pictures that tell how the decoder rounds to 8 bits
+ROUNDED = 80  # validation pictures that tell how the decoder rounds to 8 bits, half of them, and judge it
 SEED_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 MIN_OBJECTS = (10, 20, 30, 40)
 ZOOM_LIMITS = (0.0, 200.0, 400.0, 800.0, 1600.0)
@@ -57,20 +58,22 @@ def calibrate(training: TrainingTask, folder: Path, root: Path, device: str, lim
     recipe = Recipe.of(config.recipe)
     val = training.examples(root, "val", recipe)[:limit]
     config = fit_confidence(training, network, config, val, recipe, device)
-    windows = Examples(spread(val, ROUNDED), validation_transform(recipe, config.input_policy))
-    rounding = chosen_rounding(network.cpu(), config, [windows[number][0] for number in range(len(windows))])
+    transform = validation_transform(recipe, config.input_policy, training.to_network_target)
+    windows = Examples(spread(val, ROUNDED), transform)
+    seen = [(image, target != IGNORE) for image, target in (windows[number] for number in range(len(windows)))]
+    rounding = chosen_rounding(network.cpu(), config, [image for image, _ in seen[::2]], seen[1::2] or seen)
     config = replace(config, rounding=rounding)
     save_config(config, folder)
     engine, _ = load_engine(folder, device)
     if training.task.has_objects and config.seed_map is not None:
         enlarged = choose_seeds(training, engine, replace(config, zoom_below=np.inf, min_object=MIN_OBJECTS[0]), val)
         config = choose_seeds(training, engine, choose_zoom(training, engine, enlarged, val), val)
-    familiarity = None
+    familiarity = config.familiarity  # of these weights, where it was measured before
     if limit is None:
         segmenter, parts = Segmenter(training.task, engine, config), Encoder(network, config).parts
-        familiarity = fit_familiarity(training, segmenter, parts, val, root, recipe)
+        familiarity = fit_familiarity(training, segmenter, parts, val, root, recipe) or familiarity
     print(f"temperature {config.temperature}, offsets {config.offsets}")
-    print(f"familiarity {'measured' if familiarity else 'not measured'}")
+    print(f"familiarity {'known' if familiarity else 'not known'}")
     save_config(replace(config, familiarity=familiarity), folder)
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +174,7 @@ def reproduction(config: Config) -> str:
     training = importlib.import_module(f"train.{config.task}").TRAINING
     command = f"`python -m train.{config.task} --data DIR`"
     recipe = Recipe.of(config.recipe)
-    if json.loads(json.dumps(asdict(training.recipes["default"]))) == asdict(recipe):
+    if training.recipes["default"] == recipe:
         taught = (
             f", after its recipe `{recipe.teacher}`, from whose probabilities it learns too and whose minutes are not "
             "counted here"

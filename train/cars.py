@@ -130,7 +130,7 @@ def examples(root: Path, split: str, recipe: Recipe) -> list[Example]:
     if recipe.split == "ancestor" and split in ("train", "val"):
         learnt = camvid(root, "train") + camvid(root, "val")
         learnt += [e for e in graz(root, recipe.otsu) + studio(root) if split_of(e.name) != "test"]
-        return counted_split(learnt, round(len(learnt) * 0.1), 0, recipe.seed)[split]
+        return counted_split(learnt, round(len(learnt) * 0.1), 0)[split]
     found = camvid(root, split)
     found += [e for e in graz(root, recipe.otsu) + studio(root) if split_of(e.name) == split]
     if split == "train" and recipe.extra:

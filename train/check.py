@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from segmenter.metrics import IGNORE
 from segmenter.threads import usable_cpus
-from train.data import IGNORE, DataError, Example
+from train.data import DataError, Example
 from train.recipe import Recipe
 
 MOST_NAMED = 20

@@ -18,7 +18,6 @@ from torch.utils.data import Dataset, Sampler
 
 from segmenter.image import ImageError, read_image
 
-IGNORE = 255
 DATA_VARIABLE = "SEGMENTER_DATA"
 
 
@@ -143,17 +142,22 @@ def split_of(stem: str) -> str:
     return {0: "test", 1: "val"}.get(fold(stem), "train")
 
 
-def counted_split(examples: Sequence[Example], val: int, test: int, seed: int) -> dict[str, list[Example]]:
-    """A random split into fixed counts, as the ancestors drew it; the same for the same seed."""
-    order = np.random.default_rng(seed).permutation(len(examples))
+def counted_split(examples: Sequence[Example], val: int, test: int) -> dict[str, list[Example]]:
+    """A random split into fixed counts, as the ancestors drew it; the same for every run, and for its teacher."""
+    order = np.random.default_rng(0).permutation(len(examples))
     shuffled = [examples[i] for i in order]
     return {"test": shuffled[:test], "val": shuffled[test : test + val], "train": shuffled[test + val :]}
 
 
+def different(examples: Sequence[Example]) -> list[Example]:
+    """Each picture once, which an epoch may show more often."""
+    return list({example.image: example for example in examples}.values())
+
+
 def spread(examples: Sequence[Example], count: int) -> list[Example]:
     """At most ``count`` different pictures, evenly spread over the list."""
-    different = list({example.name: example for example in examples}.values())
-    return [different[i] for i in np.linspace(0, len(different) - 1, min(count, len(different))).astype(int)]
+    found = different(examples)
+    return [found[i] for i in np.linspace(0, len(found) - 1, min(count, len(found))).astype(int)]
 
 
 def read_grey(path: Path, red: bool = False) -> np.ndarray:

@@ -18,8 +18,11 @@ def oxford_pets(root: Path) -> None:
     """800 MB through torchvision, which verifies checksums."""
     from torchvision.datasets import OxfordIIITPet
 
-    (root / "pets").mkdir(parents=True, exist_ok=True)
-    OxfordIIITPet(root / "pets", target_types="segmentation", download=True)
+    target = root / "pets" / "oxford-iiit-pet"
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=_made(root)) as work:
+            OxfordIIITPet(work, target_types="segmentation", download=True)
+            _put(Path(work) / "oxford-iiit-pet", target)
 
 
 def voc(root: Path) -> None:

@@ -32,7 +32,8 @@ from segmenter.fitting import pick_nearest
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
 from train import report
-from train.data import DataError, Example, data_root, spread
+from train.data import DataError, Example, data_root, different, spread
+from train.familiarity import pictures
 from train.recipe import Recipe
 from train.scores import Scores, reliability_diagram, table
 from train.task import TrainingTask
@@ -98,14 +99,15 @@ def unfamiliar(segmenter: Segmenter, root: Path) -> dict[str, dict[str, float]]:
     for name in TASKS:
         training: TrainingTask = importlib.import_module(f"train.{name}").TRAINING
         try:
-            examples = training.examples(root, "test", training.recipes["default"])
+            own = name == segmenter.task.name
+            examples = training.examples(root, "test", run_recipe(segmenter) if own else training.recipes["default"])
         except DataError as error:
             print(f"strange pictures of {name} are not measured: {error}", file=sys.stderr)
             continue
-        if name != segmenter.task.name:
-            examples = spread(examples, OTHERS)
-        flagged = [(segmenter.familiarity(example.image) or 0) < 0 for example in examples]
-        found[f"flagged {name}"] = round(float(np.mean(flagged)), 4)
+        images = pictures(examples if own else spread(examples, OTHERS))
+        flagged = [(segmenter.familiarity(image) or 0) < 0 for image in images]
+        if flagged:
+            found[f"flagged {name}"] = round(float(np.mean(flagged)), 4)
     return {"unfamiliar": found}
 
 
@@ -136,7 +138,7 @@ def evaluate_run(training: TrainingTask, root: Path, folder: Path, options: argp
     segmenter = Segmenter.load(training.task, folder, options.device)
     recipe = run_recipe(segmenter)
     for split in ("test", "train"):
-        examples = training.examples(root, split, recipe)[: options.limit]
+        examples = different(training.examples(root, split, recipe))[: options.limit]
         if split == "test":
             found = evaluate(training, segmenter, examples)
             if options.limit is None:
@@ -177,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise DataError(f"{options.task} has no split {options.split!r}; it has {', '.join(training.splits)}.")
         segmenter = Segmenter.load(options.task, folder, options.device, flips=options.flips)
         root = data_root(options.data)
-        examples = training.examples(root, options.split, run_recipe(segmenter))[: options.limit]
+        examples = different(training.examples(root, options.split, run_recipe(segmenter)))[: options.limit]
         if not examples:
             raise DataError(f"the split {options.split} of {options.task} holds no picture.")
         found = evaluate(training, segmenter, examples)

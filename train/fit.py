@@ -25,7 +25,7 @@ from train.module import SegmentationModule
 from train.recipe import Recipe
 from train.task import TrainingTask
 
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
 
 
 def fit(
@@ -65,20 +65,20 @@ def fit(
         report.PredictionSheets(training.task, val, config, training.class_ids),
         TQDMProgressBar(refresh_rate=10),
     ]
+    cuda = options.device != "cpu" and torch.cuda.is_available()
     if recipe.ema:
-        # Named, since lightning makes the mean before it moves the network there.
-        place = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
-        callbacks.append(WeightAveraging(place, multi_avg_fn=partial(running_mean, recipe.ema)))
+        # The place is named, since lightning makes the mean before it moves the network there.
+        callbacks.append(WeightAveraging("cuda" if cuda else "cpu", multi_avg_fn=partial(running_mean, recipe.ema)))
     if recipe.patience:
         callbacks.append(StopsOnce("val_loss", patience=recipe.patience))
     trainer = L.Trainer(
-        accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[options.device],
-        devices=options.devices if options.device != "cpu" else 1,
+        accelerator="gpu" if cuda else "cpu",
+        devices=options.devices if cuda else 1,
         precision=options.precision or default_precision(options.device),
         max_epochs=recipe.epochs,
         callbacks=callbacks,
         plugins=[WholeCheckpoints()],
-        logger=TensorBoardLogger(out / "tensorboard", name="", version=""),
+        logger=TensorBoardLogger(out / TENSORBOARD, name="", version=""),
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )

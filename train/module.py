@@ -15,8 +15,8 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from segmenter.config import Config
 from segmenter.inference import class_probabilities, map_probabilities, normalise
-from segmenter.metrics import iou_per_class
-from train.data import IGNORE, DataError
+from segmenter.metrics import IGNORE, foreground_confusion, iou_per_class
+from train.data import DataError
 from train.recipe import Recipe
 
 
@@ -43,6 +43,7 @@ class SegmentationModule(L.LightningModule):
         self.network = network.to(memory_format=torch.channels_last)
         self.recipe, self.config = recipe, config
         self.begun = {**asdict(recipe), "pictures": hashlib.sha256("\n".join(names).encode()).hexdigest()}
+        self.begun |= {"encoder": (*config.mean, *config.std)}  # what is known of it once training has begun
         if teacher is not None:
             values = (value.numpy(force=True).tobytes() for value in teacher[0].state_dict().values())
             self.begun["teacher"] = hashlib.sha256(b"".join(values)).hexdigest()
@@ -112,22 +113,24 @@ class SegmentationModule(L.LightningModule):
         self.confusion.update(predicted, self.public[batch["target"]])  # type: ignore[index]
 
     def on_validation_epoch_end(self) -> None:
-        iou = iou_per_class(self.confusion.compute().cpu().numpy())
+        confusion = self.confusion.compute().cpu().numpy()
         self.confusion.reset()
-        self.log("val_mean_iou", float(iou.mean()), prog_bar=True)
-        self.log("val_foreground_iou", float(iou[1:].mean()))
+        self.log("val_mean_iou", float(iou_per_class(confusion).mean()), prog_bar=True)
+        self.log("val_foreground_iou", float(iou_per_class(foreground_confusion(confusion))[1]))
 
     def configure_optimizers(self) -> Any:
         recipe = self.recipe
-        if recipe.optimiser == "adam":
-            return torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
         encoder = [p for name, p in self.network.named_parameters() if name.startswith("encoder.")]
         rest = [p for name, p in self.network.named_parameters() if not name.startswith("encoder.")]
         groups = [
             {"params": rest, "lr": recipe.learning_rate},
             {"params": encoder, "lr": recipe.learning_rate * recipe.encoder_rate},
         ]
-        optimiser = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=recipe.weight_decay)
+        optimiser: torch.optim.Optimizer
+        if recipe.optimiser == "adam":  # the ancestors': one rate for all, no decay
+            optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
+        else:
+            optimiser = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=recipe.weight_decay)
         if recipe.schedule == "constant":
             return optimiser
         schedule = torch.optim.lr_scheduler.OneCycleLR(

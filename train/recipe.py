@@ -61,7 +61,10 @@ class Recipe:
     def of(cls, stored: Mapping[str, Any]) -> Recipe:
         """The recipe that stands in a config, without what earlier versions had and this one does not."""
         known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in stored.items() if name in known})
+        ours: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name in known
+        }
+        return cls(**ours)
 
     def lines(self) -> str:
         """The record as text, one field a line."""

@@ -15,29 +15,33 @@ from segmenter.inference import Decoder, Encoder
 AGREEMENT = 0.9993  # of the pixels' classes with those of the exact decoder, for the rounding to be used
 
 
-def chosen_rounding(network: nn.Module, config: Config, images: Sequence[Tensor]) -> Rounding | None:
-    """The rounding of a network's decoder, from windows (h, w, 3) uint8, if it changes hardly any pixel's class."""
+def chosen_rounding(
+    network: nn.Module, config: Config, images: Sequence[Tensor], judged: Sequence[tuple[Tensor, Tensor]]
+) -> Rounding | None:
+    """The rounding of a network's decoder, from windows (h, w, 3) uint8, if it changes hardly any pixel's class in the
+    windows it is ``judged`` by (see ``agreement``)."""
     rounding = fit_rounding(network, config, images)
     if rounding is None:
         return None
-    share = agreement(network, replace(config, rounding=rounding), images)
+    share = agreement(network, replace(config, rounding=rounding), judged)
     used = "used" if share >= AGREEMENT else "not used"
     print(f"in 8 bits the decoder gives {100 * share:.3f}% of the pixels their class: {used}")
     return rounding if share >= AGREEMENT else None
 
 
-def agreement(network: nn.Module, config: Config, images: Sequence[Tensor]) -> float:
-    """The share of the windows' pixels to which the decoder gives the same class with and without its rounding."""
+def agreement(network: nn.Module, config: Config, windows: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """The share of pixels to which the decoder gives the same class with and without its rounding, of windows
+    (h, w, 3) uint8 those that count there, bool (h, w): padding does not."""
     encoder = Encoder(network, config).eval()
     decoders = [Decoder(network, config, rounded).eval() for rounded in (False, True)]
     classes = len(config.classes)
     same = count = 0
     with torch.inference_mode():
-        for image in images:
+        for image, counts in windows:
             features = encoder(image[None])[1:]
             exact, coarse = (decoder(*features)[0, :classes].argmax(0) for decoder in decoders)
-            same += int((exact == coarse).sum())
-            count += exact.numel()
+            same += int((exact == coarse)[counts].sum())
+            count += int(counts.sum())
     return same / count
 
 

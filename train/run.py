@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
@@ -13,16 +13,31 @@ from zipfile import BadZipFile
 import lightning as L
 import torch
 
-from segmenter.config import CONFIG_FILE, WeightsError
+from segmenter.config import CONFIG_FILE, METRICS_FILE, WeightsError, load_config
 from segmenter.engine import choose_device
 from segmenter.networks import count_parameters, save_network
 from train import report
 from train.check import check
 from train.data import DataError, data_root
-from train.fit import CHECKPOINTS, best_checkpoint, fit, hardware
+from train.fit import CHECKPOINTS, TENSORBOARD, best_checkpoint, fit, hardware
 from train.recipe import Recipe
 from train.start import load_teacher, start_network
 from train.task import TrainingTask
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """What reads a whole number from ``least`` on, for argparse."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+        return value
+
+    return read
 
 
 def parse(training: TrainingTask, arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -32,14 +47,14 @@ def parse(training: TrainingTask, arguments: Sequence[str] | None) -> argparse.N
     )
     parser.add_argument("--data", help="folder that holds pets/ water/ nuclei/ cars/ voc/ (default: $SEGMENTER_DATA)")
     parser.add_argument("--recipe", default="default", choices=sorted(training.recipes))
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
-    parser.add_argument("--batch", type=int, help="instead of the recipe's")
+    parser.add_argument("--epochs", type=whole(1), help="instead of the recipe's")
+    parser.add_argument("--batch", type=whole(1), help="instead of the recipe's")
     parser.add_argument("--split", choices=("published", "ancestor"), help="instead of the recipe's")
-    parser.add_argument("--limit", type=int, help="use only the first pictures of each split, to try things out")
+    parser.add_argument("--limit", type=whole(1), help="use only the first pictures of each split, to try things out")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--devices", default="auto", help="how many GPUs, or which: 2, or 0,1 (lightning's option)")
     parser.add_argument("--precision", help="lightning's option (default: 16 bits where the device is fast at it)")
-    parser.add_argument("--workers", type=int, default=2, help="processes that read pictures")
+    parser.add_argument("--workers", type=whole(0), default=2, help="processes that read pictures")
     parser.add_argument(
         "--encoder",
         default="imagenet",
@@ -117,13 +132,25 @@ def fetch(training: TrainingTask, root: Path) -> None:
 
 
 def forget(recipes: Mapping[str, Recipe], name: str, out: Path, given: Path | None = None) -> None:
-    """Remove what an earlier run left in its folder for ``--resume``: a run that is killed before its own first
-    checkpoint must not go on from there. A teacher that was ``given`` stays, wherever it is."""
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    """Remove what an earlier run left in its folder: a run that is killed before its own first checkpoint must not go
+    on from there with ``--resume``, nor may old scores stand beside new weights. A teacher that was ``given`` stays,
+    wherever it is."""
+    for folder in (CHECKPOINTS, TENSORBOARD):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for file in (out / METRICS_FILE, *out.glob("predictions-*.png")):
+        file.unlink(missing_ok=True)
     teacher = recipes[name].teacher
     if teacher and not given:
         (out / teacher / CONFIG_FILE).unlink(missing_ok=True)
         forget(recipes, teacher, out / teacher)
+
+
+def changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+    """A recipe with what the options have instead of its own."""
+    changes = {key: getattr(options, key) for key in ("epochs", "batch", "split") if getattr(options, key)}
+    if options.encoder == "random":
+        changes["init"] = "random"
+    return replace(recipe, **changes)
 
 
 def train_recipe(training: TrainingTask, recipe_name: str, root: Path, out: Path, options: argparse.Namespace) -> bool:
@@ -132,19 +159,22 @@ def train_recipe(training: TrainingTask, recipe_name: str, root: Path, out: Path
     True in the process that wrote them: with several GPUs that is one of many.
     """
     name = training.task.name
-    recipe = training.recipes[recipe_name]
-    changes = {key: getattr(options, key) for key in ("epochs", "batch", "split") if getattr(options, key)}
-    if options.encoder == "random":
-        changes["init"] = "random"
-    recipe = replace(recipe, **changes)
+    recipe = changed(training.recipes[recipe_name], options)
     teacher = None
     if recipe.teacher:
         taught = options.teacher or out / recipe.teacher
         if not options.teacher and not (options.resume and (taught / CONFIG_FILE).is_file()):  # it is written last
             train_recipe(training, recipe.teacher, root, taught, options)
+        elif not options.teacher:
+            before, now = Recipe.of(load_config(taught).recipe), changed(training.recipes[recipe.teacher], options)
+            if before != now:
+                raise DataError(
+                    f"the teacher in {taught} was trained by another recipe; give the options of then, or start "
+                    "without --resume."
+                )
         if torch.distributed.is_initialized():
             torch.distributed.barrier()  # until the first process has written them
-        teacher = load_teacher(taught, training.config(recipe))
+        teacher = load_teacher(taught, recipe, training.config(recipe))
 
     print(f"{name}, recipe {recipe_name}\n{recipe.lines()}", flush=True)
     L.seed_everything(recipe.seed, workers=True)

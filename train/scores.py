@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from segmenter import metrics as scores
+from segmenter.metrics import IGNORE
 from segmenter.tasks import Task
-from train.data import IGNORE
 from train.task import TrainingTask
 
 

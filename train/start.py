@@ -23,6 +23,7 @@ def start_network(recipe: Recipe, config: Config, encoder: str, start: Path | No
         held = {key: value for key, value in found.network.items() if key != "encoder_weights"}
         if held != config.network:
             raise DataError(f"{start} holds the network {held}, but this recipe trains {config.network}.")
+        check_split(start, found, recipe)
         return network.train(), replace(config, mean=found.mean, std=found.std)
     network = build_network(config.network)
     if recipe.init == "random":
@@ -47,10 +48,18 @@ def start_network(recipe: Recipe, config: Config, encoder: str, start: Path | No
     return network, replace(config, mean=tuple(parameters["mean"]), std=tuple(parameters["std"]))
 
 
-def load_teacher(folder: Path, config: Config) -> tuple[nn.Module, Config]:
-    """The network in ``folder`` and its config, for one with this ``config`` to learn from; DataError where it knows
-    other classes."""
+def load_teacher(folder: Path, recipe: Recipe, config: Config) -> tuple[nn.Module, Config]:
+    """The network in ``folder`` and its config, for one of this ``recipe`` and ``config`` to learn from; DataError
+    where it knows other classes or has seen other pictures."""
     network, found = load_network(folder)
+    check_split(folder, found, recipe)
     if (found.classes, found.network_classes) != (config.classes, config.network_classes):
         raise DataError(f"{folder} holds a model of {', '.join(found.classes)}, no teacher of this one; give another.")
     return network, found
+
+
+def check_split(folder: Path, found: Config, recipe: Recipe) -> None:
+    """DataError where a model has learnt by another split: its training pictures would be tested on."""
+    split = Recipe.of(found.recipe).split if found.recipe else recipe.split
+    if split != recipe.split:
+        raise DataError(f"{folder} was trained on the {split} split, this run is on the {recipe.split}; give another.")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from train.data import IGNORE, Example, read_grey, read_text, require
+from segmenter.metrics import IGNORE
+from train.data import Example, read_grey, read_text, require
 
 CAR, CAT, DOG, VOID = 7, 8, 12, 255
 Contour = tuple[int, int]

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from segmenter.image import read_image
+from segmenter.metrics import IGNORE
 from segmenter.tasks import WATER
-from train.data import IGNORE, Example, binarised, counted_split, pictures_in, read_grey, require, split_of
+from train.data import Example, binarised, counted_split, pictures_in, read_grey, require, split_of
 from train.recipe import UNET, Recipe
 from train.run import main
 from train.task import TrainingTask
@@ -102,7 +103,7 @@ def examples(root: Path, split: str, recipe: Recipe) -> list[Example]:
         for image in pictures_in(folder, "Images/*.jpg", "Satellite Images of Water Bodies")
     ]
     if recipe.split == "ancestor":
-        return counted_split(found, ANCESTOR_VAL, ANCESTOR_TEST, recipe.seed)[split]
+        return counted_split(found, ANCESTOR_VAL, ANCESTOR_TEST)[split]
     return [example for example in found if split_of(example.name) == split]
 
 

@@ -258,15 +258,22 @@ def test_uploads_of_one_name_are_apart(server: str) -> None:
 
 def test_a_session_holds_its_own_result_only(server: str) -> None:
     """Who names no session, or another one, finds no result to look at or to download."""
-    config = Visitor(server).http.get("/config").json()
-    number = next(entry["id"] for entry in config["dependencies"] if "on_look" in str(entry.get("api_name")))
-    looks = ["Overlay", "Fill", 50, [], None]
     visitor = Visitor(server)
-    body = {"data": [None, *looks], "fn_index": number, "session_hash": "another"}
-    assert visitor.http.post("/gradio_api/queue/join", json=body).is_success
-    with visitor.http.stream("GET", "/gradio_api/queue/data", params={"session_hash": "another"}) as reply:
-        told = "".join(reply.iter_text())
-    assert "no longer held" in told and "Traceback" not in told
+    config = visitor.http.get("/config").json()
+    looks = ["Overlay", "Fill", 50, [], None]
+
+    def told(handler: str, session: str, *data: Any) -> str:
+        number = next(entry["id"] for entry in config["dependencies"] if handler in str(entry.get("api_name")))
+        body = {"data": [*data, *looks], "fn_index": number, "session_hash": session}
+        assert visitor.http.post("/gradio_api/queue/join", json=body).is_success
+        with visitor.http.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as reply:
+            return "".join(reply.iter_text())
+
+    assert "process_completed" in told("on_upload", "its-own", visitor.upload(PNG), "pets", None)
+    seen = told("on_look", "its-own", None)
+    assert "pets-overlay" in seen and "no longer held" not in seen
+    other = told("on_look", "another", None)
+    assert "no longer held" in other and "pets-overlay" not in other and "Traceback" not in other
 
 
 # ---------------------------------------------------------------- what goes out
