@@ -13,8 +13,9 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from segmenter.fitting import PAD_VALUE, auto_contrast
+from segmenter.metrics import IGNORE
 from segmenter.tasks import InputPolicy
-from train.data import IGNORE, Transform
+from train.data import Transform
 from train.recipe import Recipe
 from train.stains import FluorescenceAsStain, RandomStain
 
@@ -100,6 +101,7 @@ def restyled(images: Iterable[np.ndarray], recipe: Recipe) -> Iterator[np.ndarra
     torch.manual_seed(recipe.seed)
     style = v2.Compose([v2.Identity(), *STYLES[recipe.augment]])
     for image in images:
+        image = auto_contrast(image) if recipe.auto_contrast else image
         found = style(tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)))
         yield found.permute(1, 2, 0).contiguous().numpy()
 
