@@ -31,8 +31,7 @@ def main(arguments: list[str] | None = None) -> str:
 
         def show(name: str) -> None:
             chosen = LOOKS[name]
-            kind = "png" if chosen.mode in ("Mask", "One class") else "jpg"
-            sent[name] = Path(save(draw(view, chosen), f"picture.{kind}")).stat().st_size
+            sent[name] = Path(save(draw(view, chosen), f"picture.{chosen.suffix}")).stat().st_size
 
         found = times({name: (lambda name=name: show(name)) for name in LOOKS}, rounds=3 if options.quick else 20)
     rows = [[*row(name, milliseconds), f"{sent[name] / 1000:.0f}"] for name, milliseconds in found.items()]

@@ -23,7 +23,7 @@ from segmenter import TASKS, ImageError, Segmentation, WeightsError
 from segmenter.draw import overlay
 from segmenter.export import FORMATS, mask_image
 from segmenter.geo import pixel_side
-from segmenter.measure import area, objects
+from segmenter.measure import area
 from segmenter.scoring import Score, ScoreError, error_map, error_picture, read_true_mask
 from segmenter.scoring import score as compare
 from segmenter.tasks import Task, get_task
@@ -232,7 +232,7 @@ def _filed(number: int, file: GradioFile | str) -> GradioFile:
 
 
 def _facts(result: Segmentation, pixel_size: float | None) -> dict[str, Any]:
-    areas = [found.area for found in objects(result)] if result.task.has_objects else None
+    areas = words.areas(result)
     return {
         "sentence": words.sentence(result.stats(), result.task, areas, pixel_size),
         "objects": None if areas is None else len(areas),

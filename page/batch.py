@@ -16,13 +16,12 @@ from PIL import Image
 
 from page import workspace
 from page.models import segmenter_for
-from page.words import complaint, sentence
+from page.words import areas, complaint, sentence
 from segmenter import ImageError, Segmentation, Stopped
 from segmenter.draw import shrink
 from segmenter.export import TABLE_ENCODING, mask_image, overlay_image, png_bytes, safe_cell, safe_stem
 from segmenter.image import MAX_BYTES as MAX_FILE_BYTES
 from segmenter.image import SUFFIXES
-from segmenter.measure import objects
 from segmenter.tasks import Task
 
 MAX_PICTURES = 1000
@@ -215,17 +214,16 @@ def _end_here(archive: zipfile.ZipFile) -> None:
 
 
 def _row(name: str, mask: str, overlay: str, result: Segmentation) -> Row:
-    areas = [found.area for found in objects(result)] if result.task.has_objects else None
-    stats = result.stats()
+    found_areas, stats = areas(result), result.stats()
     return Row(
         name,
         mask=mask,
         overlay=overlay,
-        said=sentence(stats, result.task, areas),
+        said=sentence(stats, result.task, found_areas),
         notice=result.notice,
         size_wh=(result.image.shape[1], result.image.shape[0]),
         numbers=tuple(value for found in stats for value in (found.pixels, found.fraction, found.confidence)),
-        count=None if areas is None else len(areas),
+        count=None if found_areas is None else len(found_areas),
         thumbnail=overlay_image(shrink(result, THUMBNAIL_SIDE)),
     )
 

@@ -250,7 +250,7 @@ def _drawn(view: View, looks: Look) -> Drawn:
     compare = looks.mode == "Compare"
     layered = looks.mode in ("Overlay", "Compare")
     name = f"{view.source.stem}-{view.shown.task.name}-{looks.mode.lower().replace(' ', '-')}"
-    path = save(draw(view, looks), f"{name}.{'png' if looks.mode in ('Mask', 'One class') else 'jpg'}")
+    path = save(draw(view, looks), f"{name}.{looks.suffix}")
     before = save(view.shown.image, f"{view.source.stem}.jpg") if compare else None
     return Drawn(
         point=gr.update(visible=not compare),

@@ -39,6 +39,11 @@ class Look(NamedTuple):
     classes: Sequence[str] = ()
     one: str | None = None
 
+    @property
+    def suffix(self) -> str:
+        """That of the picture's file: what has few colours keeps them."""
+        return "png" if self.mode in ("Mask", "One class") else "jpg"
+
 
 def draw(view: View, look: Look) -> np.ndarray:
     """The picture that a look asks for, RGB uint8 (H, W, 3) at display size; of Compare its right half."""

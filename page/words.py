@@ -10,8 +10,8 @@ from typing import Any, TypedDict
 from page.charts import PICTURE_ICON, WARNING_ICON
 from page.examples import Example
 from page.view import Point, View
-from segmenter import TASKS, ClassStats
-from segmenter.measure import ObjectStats, area
+from segmenter import TASKS, ClassStats, Segmentation
+from segmenter.measure import ObjectStats, area, objects
 from segmenter.suggest import Suggestion
 from segmenter.tasks import LONGEST_SIDE, SHORTEST_SIDE, Task, is_side
 
@@ -91,6 +91,11 @@ def sentence(
     size = extent(main.pixels, pixel_size, task)
     area = f", {size} at {pixel_size:g} {task.length_unit} a pixel" if size else ""
     return f"{subject} {percent(main.fraction)} of the picture{area}; confidence {main.confidence:.2f}."
+
+
+def areas(result: Segmentation) -> list[int] | None:
+    """Those of all objects in pixels, None where none are counted."""
+    return [found.area for found in objects(result)] if result.task.has_objects else None
 
 
 def sentence_of(view: View, pixel_size: float | None = None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from segmenter.instances import label_objects
-from segmenter.tasks import Task
+from segmenter.tasks import ClassInfo, Task
 
 
 class Computed:
@@ -90,11 +90,10 @@ class Segmentation:
 
     @cached_property
     def _stats(self) -> list[ClassStats]:
-        return [self._stats_of(class_id) for class_id in range(len(self.task.classes))]
+        return [self._stats_of(info) for info in self.task.classes]
 
-    def _stats_of(self, class_id: int) -> ClassStats:
-        info = self.task.classes[class_id]
-        chosen = self.class_ids == class_id
+    def _stats_of(self, info: ClassInfo) -> ClassStats:
+        chosen = self.mask(info.name)
         pixels = int(np.count_nonzero(chosen))
         total = float(self.confidence.sum(where=chosen, dtype=np.float64))
         return ClassStats(info.name, info.color, pixels, pixels / chosen.size, total / pixels if pixels else 0.0)
@@ -102,7 +101,7 @@ class Segmentation:
     def coverage(self) -> dict[str, float]:
         """Class name -> its fraction of the picture in [0, 1]; they sum to 1."""
         total = self.class_ids.size
-        return {name: float(np.count_nonzero(self.mask(name)) / total) for name in self.task.class_names}
+        return {name: int(np.count_nonzero(self.mask(name))) / total for name in self.task.class_names}
 
     def instances(self) -> np.ndarray:
         """Labelled objects int32 (H, W), 0 is background: touching ones parted where the model knows seeds."""

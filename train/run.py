@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import lightning as L
 import torch
 
-from segmenter.config import CONFIG_FILE, METRICS_FILE, WeightsError, load_config
+from segmenter.config import CONFIG_FILE, METRICS_FILE, WeightsError
 from segmenter.engine import choose_device
 from segmenter.networks import count_parameters, save_network
 from train import report
@@ -165,16 +165,10 @@ def train_recipe(training: TrainingTask, recipe_name: str, root: Path, out: Path
         taught = options.teacher or out / recipe.teacher
         if not options.teacher and not (options.resume and (taught / CONFIG_FILE).is_file()):  # it is written last
             train_recipe(training, recipe.teacher, root, taught, options)
-        elif not options.teacher:
-            before, now = Recipe.of(load_config(taught).recipe), changed(training.recipes[recipe.teacher], options)
-            if before != now:
-                raise DataError(
-                    f"the teacher in {taught} was trained by another recipe; give the options of then, or start "
-                    "without --resume."
-                )
         if torch.distributed.is_initialized():
             torch.distributed.barrier()  # until the first process has written them
-        teacher = load_teacher(taught, recipe, training.config(recipe))
+        by = None if options.teacher else changed(training.recipes[recipe.teacher], options)
+        teacher = load_teacher(taught, recipe, training.config(recipe), by)
 
     print(f"{name}, recipe {recipe_name}\n{recipe.lines()}", flush=True)
     L.seed_everything(recipe.seed, workers=True)

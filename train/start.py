@@ -48,10 +48,15 @@ def start_network(recipe: Recipe, config: Config, encoder: str, start: Path | No
     return network, replace(config, mean=tuple(parameters["mean"]), std=tuple(parameters["std"]))
 
 
-def load_teacher(folder: Path, recipe: Recipe, config: Config) -> tuple[nn.Module, Config]:
+def load_teacher(folder: Path, recipe: Recipe, config: Config, by: Recipe | None = None) -> tuple[nn.Module, Config]:
     """The network in ``folder`` and its config, for one of this ``recipe`` and ``config`` to learn from; DataError
-    where it knows other classes or has seen other pictures."""
+    where it knows other classes, has seen other pictures or was not trained ``by`` the recipe that is named."""
     network, found = load_network(folder)
+    if by is not None and Recipe.of(found.recipe) != by:
+        raise DataError(
+            f"the teacher in {folder} was trained by another recipe; give the options of then, or start without "
+            "--resume."
+        )
     check_split(folder, found, recipe)
     if (found.classes, found.network_classes) != (config.classes, config.network_classes):
         raise DataError(f"{folder} holds a model of {', '.join(found.classes)}, no teacher of this one; give another.")
