@@ -19,7 +19,12 @@ SCAN, END = b"\xda", b"\xd9"
 
 
 class BombError(ValueError):
-    """A file that would take far more than it looks like; its message is the end of a sentence for people."""
+    """A file that would take far more than it looks like; its message goes on after the file's name, and ``way_out``
+    ends the sentence for people."""
+
+    def __init__(self, message: str, way_out: str = "save it anew, as PNG or JPEG") -> None:
+        super().__init__(message)
+        self.way_out = way_out
 
 
 def check_scans(data: bytes) -> None:
@@ -49,7 +54,10 @@ def check_segments(page: Any, data: bytes, limit: int) -> None:
     if page.compression == 1:
         return
     if page.compression not in DEFLATE:
-        raise BombError("is a deep TIFF in a compression that is not read here")
+        raise BombError(
+            "is a TIFF of deep values or many bands in a compression that is not read here",
+            "save it uncompressed or with Deflate (zip)",
+        )
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         if len(zlib.decompressobj().decompress(data[offset : offset + count], size + 1)) > size:
             raise BombError("unpacks to more than its header says")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 import stat
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Union
 import numpy as np
 from PIL import (
     BmpImagePlugin,
-    ExifTags,
     GifImagePlugin,
     Image,
     ImageOps,
@@ -25,6 +23,7 @@ from PIL import (
 )
 
 from segmenter.bombs import BombError, check_scans, check_segments, check_tiles
+from segmenter.deep import ORIENTATION, PHOTOMETRIC, PRINTED, TAGS, WHITE_IS_ZERO, no_data_of, page_as_shown, stretch
 
 ImageSource = Union[str, "os.PathLike[str]", bytes, Image.Image, np.ndarray]
 
@@ -45,12 +44,7 @@ FORMAT_NAMES = "JPEG, PNG, WebP, BMP, GIF or TIFF"
 PIXEL_BYTES = 24  # a TIFF's pixel may take three values of 64 bits; more bands than that fill the memory
 MAX_BYTES = 400_000_000  # of a file, and of a TIFF when decoded; 50 megapixels of three values of 16 bits are 300 MB
 
-# Percentiles that stretch deep pictures to 8 bits, as microscopy tools do (Weigert et al.,
-# Nature Methods 2018, CSBDeep's default).
-DEEP_PERCENTILES = (1.0, 99.8)
-DEEP_SAMPLE = 10_000_000  # values; of larger pictures rows and columns evenly apart tell the percentiles
 LEAST_HIGH_BYTE = 64  # below it, too few of the 16 bits are left of a PNG in colour
-STRIP_PIXELS = 1_000_000  # deep values are stretched in strips of about this many pixels
 
 
 class ImageError(ValueError):
@@ -60,8 +54,10 @@ class ImageError(ValueError):
 def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a picture from a path, bytes, a PIL image or an array.
 
-    Returns a contiguous RGB uint8 array (H, W, 3): EXIF rotation applied, the first frame of a
-    sequence, transparency over white, 16-bit and float values stretched between percentiles.
+    Returns a contiguous RGB uint8 array (H, W, 3): EXIF rotation applied, the first frame of a sequence, transparency
+    over white, 16-bit and float values stretched between percentiles (see ``segmenter.deep``), in which NaN and what a
+    TIFF names as its no-data value become black.
+
     Raises ImageError, with one sentence, for everything that is not such a picture, that has
     more than ``max_pixels`` pixels by its header, or that is a file of more than MAX_BYTES. Of files Pillow refuses
     what has more than twice its own MAX_IMAGE_PIXELS, by default 179 million; arrays may be larger.
@@ -173,7 +169,7 @@ def _damaged(name: str) -> ImageError:
 
 
 def _refused(name: str, error: BombError) -> ImageError:
-    return ImageError(f"{name} {error}; save it anew, as PNG or JPEG.")
+    return ImageError(f"{name} {error}; {error.way_out}.")
 
 
 def _is_deep_colour(image: Image.Image) -> bool:
@@ -197,6 +193,9 @@ def _read_deep_tiff(data: bytes, name: str, max_pixels: int) -> np.ndarray:
                     "save three of its bands or make it smaller."
                 )
             check_segments(page, data, limit)
+            tags = {code: tag.value for code in TAGS if (tag := page.tags.get(code)) is not None}
+            if tags.get(PHOTOMETRIC) == PRINTED:
+                raise ImageError(f"{name} is a deep TIFF in the colours of a printer (CMYK); save it in RGB.")
             array = page.asarray()
             planar = page.axes.startswith("S")
     except (ImageError, MemoryError):
@@ -213,19 +212,18 @@ def _read_deep_tiff(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         raise ImageError(f"{name} is a TIFF of {array.ndim} axes; save one plane of it.")
     if array.ndim == 2:
         array = array[..., None]
-    bands = array[..., :3] if array.shape[2] >= 3 else array[..., :1]
-    if bands.dtype != np.uint8:
-        return _stretch(bands)
-    return np.ascontiguousarray(np.broadcast_to(bands, (*bands.shape[:2], 3)))
+    return _turned(page_as_shown(array, tags), tags.get(ORIENTATION, 1))
 
 
 def _decode(image: Image.Image, name: str) -> np.ndarray:
     try:
         image.load()
+        tags = getattr(image, "tag_v2", {})
         with contextlib.suppress(Exception):  # broken EXIF: the pixels are still good
             image = upright(image)
         if image.mode in ("F", "I") or image.mode.startswith("I;16"):
-            return _stretch(np.asarray(image)[..., None])
+            inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+            return stretch(np.asarray(image)[..., None], no_data_of(tags), inverted=inverted)
         if image.has_transparency_data:
             image = image.convert("RGBA")
             white = Image.new("RGB", image.size, "white")
@@ -241,34 +239,19 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
 def upright(image: Image.Image) -> Image.Image:
     """An image as its EXIF turns it; itself where that turns nothing, of which Pillow would make a copy."""
     image.load()
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    turned = image.getexif().get(ORIENTATION, 1) != 1
     return ImageOps.exif_transpose(image) if turned else image
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels (H, W, 3) as a TIFF's tag of orientation turns them, which is EXIF's."""
+    image = Image.fromarray(pixels)
+    image.getexif()[ORIENTATION] = orientation
+    return pixels if orientation == 1 else np.array(ImageOps.exif_transpose(image))
 
 
 def _stretch_high_bytes(values: np.ndarray, name: str) -> np.ndarray:
     """A PNG of 16 bits in colour (H, W, 3), which Pillow cuts down to the high bytes, stretched as others are."""
     if 0 < values.max() < LEAST_HIGH_BYTE:
         raise ImageError(f"{name} is a 16-bit PNG that uses only its lowest values; save it as an uncompressed TIFF.")
-    return _stretch(values)
-
-
-def _stretch(values: np.ndarray) -> np.ndarray:
-    """Deep values (H, W, 1 or 3) to RGB uint8 (H, W, 3) between two percentiles over all bands; NaN becomes black."""
-    step = math.ceil(math.sqrt(values.size / DEEP_SAMPLE))
-    drawn = np.zeros((*values.shape[:2], 3), np.uint8)
-    with np.errstate(over="ignore", invalid="ignore"):  # values beyond float32 count as infinite
-        sample = values[::step, ::step].astype(np.float32)
-        finite = sample[np.isfinite(sample)]
-        low, high = map(float, np.percentile(finite, DEEP_PERCENTILES)) if finite.size else (0.0, 0.0)
-        if high <= low and finite.size:
-            low, high = float(finite.min()), float(finite.max())
-        if not high > low:
-            return drawn
-        # Strips across the longer side, so that each is small in a picture of any shape.
-        wide = values.shape[1] > values.shape[0]
-        source, target = (each.swapaxes(0, 1) if wide else each for each in (values, drawn))
-        rows = max(1, STRIP_PIXELS // source.shape[1])
-        for top in range(0, len(source), rows):
-            scaled = (source[top : top + rows].astype(np.float64) - low) * (255.0 / (high - low))
-            target[top : top + rows] = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255).round()
-    return drawn
+    return stretch(values)

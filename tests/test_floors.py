@@ -10,7 +10,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Bottom to top. Files of one floor do not import each other.
 FLOORS = (
-    {"segmenter.bombs", "segmenter.tasks", "segmenter.files", "segmenter.openvino_silent", "segmenter.threads"},
+    {
+        "segmenter.bombs",
+        "segmenter.deep",
+        "segmenter.tasks",
+        "segmenter.files",
+        "segmenter.openvino_silent",
+        "segmenter.threads",
+    },
     {
         "segmenter.config",
         "segmenter.contours",

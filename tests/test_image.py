@@ -237,6 +237,68 @@ def test_first_page_of_a_deep_stack():
     assert_ramp(read_image(encode_tiff(pages, photometric="minisblack"))[..., 0])
 
 
+def tag(code, value):
+    """An extra tag of tifffile: text, or a short number."""
+    return (code, 2, len(value), value, True) if isinstance(value, str) else (code, 3, 1, value, True)
+
+
+@pytest.mark.parametrize("no_data", [-9999, 65_535])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_what_was_not_measured_is_black_and_moves_no_percentile(no_data, bands):
+    values = np.repeat((ramp() * 60)[..., None], bands, 2).astype(np.uint16 if no_data > 0 else np.float32)
+    values[:, ::5] = no_data
+    options = {"photometric": "rgb"} if bands == 3 else {}
+    read = read_image(encode_tiff(values.squeeze(), extratags=[tag(42113, str(no_data))], **options))
+    assert not read[:, ::5].any()
+    known = np.delete(values, np.s_[::5], axis=1)
+    assert (np.delete(read, np.s_[::5], axis=1) == read_image(encode_tiff(known.squeeze(), **options))).all()
+    assert (read_image(encode_tiff(values.squeeze(), **options)) != read).mean() > 0.5
+
+
+@pytest.mark.parametrize("said", ["", "none", "nan"])
+def test_a_value_of_no_data_that_is_no_number_is_nothing(said):
+    deep = (ramp() * 60).astype(np.uint16)
+    assert (read_image(encode_tiff(deep, extratags=[tag(42113, said)])) == read_image(encode_tiff(deep))).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("bigtiff", [False, True], ids=["classic", "big"])
+def test_deep_grey_whose_zero_is_white(dtype, bigtiff):
+    read = read_image(encode_tiff((ramp() * 60).astype(dtype), photometric="miniswhite", bigtiff=bigtiff))
+    assert_ramp(255 - read[..., 0])
+
+
+@pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+def test_transparency_of_deep_colours_is_over_white(kind):
+    """What is hidden moves no percentile, however bright it is."""
+    colours = np.repeat((ramp() * 60)[..., None], 3, 2)
+    opaque = read_image(encode_tiff(colours.astype(np.uint16), photometric="rgb")).astype(int)
+    deep = np.concatenate([colours, np.full((7, 143, 1), 65_535)], 2)
+    hidden = np.concatenate([deep, np.full((7, 50, 4), 65_535)], 1)
+    hidden[:, 143:, 3] = 0
+    read = read_image(encode_tiff(hidden.astype(np.uint16), photometric="rgb", extrasamples=[kind]))
+    assert (read[:, :143] == opaque).all() and (read[:, 143:] == 255).all()
+    deep[..., 3] = 13_107  # a fifth
+    read = read_image(encode_tiff(deep.astype(np.uint16), photometric="rgb", extrasamples=[kind]))
+    expected = (opaque * (0.2 if kind == "unassalpha" else 1) + 204).clip(0, 255)
+    assert np.abs(read - expected).max() <= 0.51
+    further = read_image(encode_tiff(deep.astype(np.uint16), photometric="rgb", extrasamples=["unspecified"]))
+    assert (further == opaque).all()
+
+
+def test_deep_colours_in_an_unread_compression_name_one_that_is_read(refusal):
+    buffer = io.BytesIO(encode_tiff(np.zeros((8, 9, 3), np.uint16), photometric="rgb"))
+    with tifffile.TiffFile(buffer, mode="r+") as tiff:
+        tiff.pages[0].tags["Compression"].overwrite(5)  # LZW
+    with refusal(ImageError, "the upload is a TIFF of deep values", "save it uncompressed or with Deflate (zip)"):
+        read_image(buffer.getvalue())
+
+
+def test_printed_deep_colours_are_refused(refusal):
+    with refusal(ImageError, "the colours of a printer (CMYK); save it in RGB"):
+        read_image(encode_tiff(np.zeros((8, 9, 4), np.uint16), photometric="separated"))
+
+
 def deep_png(values, colour):
     """A PNG of 16 bits from values (H, W, C), which Pillow cannot write."""
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
@@ -294,6 +356,15 @@ def test_exif_orientation(orientation, expected, format_name, as_pil):
     read = read_image(Image.open(io.BytesIO(data)) if as_pil else data)
     assert read.shape == (8 * len(expected), 8 * len(expected[0]), 3)
     assert np.round(read[4::8, 4::8, 0] / 40).astype(int).tolist() == expected
+
+
+@pytest.mark.parametrize(("orientation", "expected"), ORIENTATIONS.items())
+def test_orientation_of_deep_tiffs(orientation, expected):
+    deep = np.repeat(cells()[..., None], 3, 2).astype(np.uint16) * 256
+    read = read_image(encode_tiff(deep, photometric="rgb", extratags=[tag(274, orientation)]))
+    assert read.shape == (8 * len(expected), 8 * len(expected[0]), 3)
+    order = np.unique(read[4::8, 4::8, 0], return_inverse=True)[1].reshape(np.shape(expected)) + 1
+    assert order.tolist() == expected
 
 
 def test_broken_exif_keeps_the_pixels():
