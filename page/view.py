@@ -16,7 +16,6 @@ from page.log import note
 from page.models import segmenter_for
 from segmenter import ClassStats, ImageError, Segmentation
 from segmenter.draw import shrink
-from segmenter.fitting import pick_nearest
 from segmenter.image import read_image
 from segmenter.measure import ObjectStats, objects
 
@@ -102,14 +101,11 @@ def look(source: Given, task: str, stop: Callable[[], bool] | None = None) -> Vi
 def _view(result: Segmentation, source: Given, seconds: float, kept: Kept | None = None) -> View:
     note(size=result.class_ids.shape)
     shown = shrink(result, DISPLAY_SIDE)
-    labels = result.instances() if result.task.has_objects else None
-    if labels is not None and shown is not result:
-        labels = pick_nearest(labels, *shown.class_ids.shape)
     return View(
         shown=shown,
-        labels=labels,
+        labels=shown.instances() if result.task.has_objects else None,
         stats=result.stats(),
-        objects=None if labels is None else objects(result),
+        objects=objects(result) if result.task.has_objects else None,
         size=result.class_ids.shape,
         seconds=seconds,
         source=source,

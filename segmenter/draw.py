@@ -73,7 +73,7 @@ def outlines(regions: np.ndarray) -> np.ndarray:
 def shrink(result: Segmentation, side: int) -> Segmentation:
     """The same result for display, its longer side at most ``side`` pixels; a smaller one comes back as it is.
 
-    The image is averaged, class ids and the rest take the nearest pixel, so counts belong to the original.
+    The image is averaged, class ids, objects and the rest take the nearest pixel, so counts belong to the original.
     """
     if max(result.class_ids.shape) <= side:
         return result
@@ -83,7 +83,7 @@ def shrink(result: Segmentation, side: int) -> Segmentation:
     class_ids, confidence = (pick_nearest(array, rows, columns) for array in (result.class_ids, result.confidence))
     seeds = None if result.seeds is None else pick_nearest(result.seeds, rows, columns)
     min_object = max(1, round(result.min_object * class_ids.size / result.class_ids.size))
-    return replace(
+    small = replace(
         result,
         image=np.asarray(image),
         class_ids=class_ids,
@@ -91,3 +91,6 @@ def shrink(result: Segmentation, side: int) -> Segmentation:
         seeds=seeds,
         min_object=min_object,
     )
+    if result.task.has_objects:
+        small.take_instances(pick_nearest(result.instances(), rows, columns))
+    return small

@@ -107,6 +107,11 @@ class Segmentation:
         """Labelled objects int32 (H, W), 0 is background: touching ones parted where the model knows seeds."""
         return self._labels
 
+    def take_instances(self, labels: np.ndarray) -> None:
+        """Let ``labels`` int32 (H, W) be its objects, as they are in the picture that this one is a smaller copy of."""
+        labels.setflags(write=False)
+        vars(self)["_labels"] = labels
+
     @cached_property
     def _labels(self) -> np.ndarray:
         labels = label_objects(self.class_ids > 0, self.seeds, self.min_object)

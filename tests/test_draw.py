@@ -153,6 +153,17 @@ def test_shrink_takes_the_pixel_in_the_middle():
     assert small.task is TASKS["nuclei"]
 
 
+def test_shrink_keeps_the_objects_that_were_counted():
+    """Two nuclei one pixel apart touch once that pixel's column is left out, and stay two."""
+    class_ids = np.ones((6, 12), np.uint8)
+    class_ids[:, 6] = 0
+    result = Segmentation(np.zeros((6, 12, 3), np.uint8), class_ids, np.ones((6, 12), np.float32), TASKS["nuclei"])
+    small = shrink(result, 6)
+    assert small.class_ids.all() and small.instances().tolist() == [[1, 1, 1, 2, 2, 2]] * 3
+    gaps = overlay(small, 0)[0] == palette(small.task)[1]
+    assert gaps.all(axis=1).tolist() == [False, False, True, True, False, False]
+
+
 @pytest.mark.parametrize(("shape", "side", "expected"), [((10, 5), 4, (4, 2)), ((3, 700), 70, (1, 70))])
 def test_shrink_keeps_the_aspect(shape, side, expected):
     small = shrink(result_of(np.ones(shape)), side)
