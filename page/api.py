@@ -24,7 +24,7 @@ from segmenter.draw import overlay
 from segmenter.export import FORMATS, mask_image
 from segmenter.geo import pixel_side
 from segmenter.measure import area
-from segmenter.scoring import Score, ScoreError, error_map, error_picture, read_true_mask
+from segmenter.scoring import ScoreError, error_map, error_picture, read_true_mask
 from segmenter.scoring import score as compare
 from segmenter.tasks import Task, get_task
 
@@ -157,7 +157,7 @@ def score(task: str, picture: GradioFile | None, true_mask: GradioFile | None) -
         true_ids = read_true_mask(truth.path, known, result.class_ids.shape, image.name)
         found = compare(result.class_ids, true_ids, known)
         drawn = error_picture(result.image, error_map(result.class_ids, true_ids))
-    return _report(found), save(drawn, f"{image.stem}-{task}-errors.png")
+    return found.plain(), save(drawn, f"{image.stem}-{task}-errors.png")
 
 
 @logged("suggest")
@@ -238,17 +238,4 @@ def _facts(result: Segmentation, pixel_size: float | None) -> dict[str, Any]:
         "objects": None if areas is None else len(areas),
         "notice": result.notice,
         "area": words.extent(np.count_nonzero(result.class_ids), pixel_size, result.task) or None,
-    }
-
-
-def _report(found: Score) -> dict[str, Any]:
-    return {
-        "mean_iou": found.mean_iou,
-        "foreground_iou": found.foreground_iou,
-        "pixel_accuracy": found.pixel_accuracy,
-        "boundary_f": found.boundary_f,
-        "iou": found.iou,
-        "dice": found.dice,
-        "confusion": found.confusion.tolist(),
-        "ignored": found.ignored,
     }

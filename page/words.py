@@ -22,7 +22,8 @@ HEADER = """
 ASK = '<p class="hint">Click on the picture to ask what is there.</p>'
 DRAG = '<p class="hint">Drag the line to compare the picture with what was found.</p>'
 
-COLUMNS = ("id", "area (px)", "x", "y", "diameter (px)", "eccentricity")  # of the table of objects, without a size
+# Of the table of objects, without a size of a pixel.
+COLUMNS = ("id", "area (px)", "x (px)", "y (px)", "diameter (px)", "eccentricity")
 
 # What the sentence under a result begins with, and what it says where nothing was found.
 SUBJECTS = {
@@ -83,7 +84,8 @@ def sentence(
     main = stats[1]
     subject, nothing = SUBJECTS[task.name]
     if not main.pixels:
-        return nothing
+        further = next((found for found in stats[2:] if found.pixels), None)
+        return f"Only {further.name} was found, on {percent(further.fraction)} of the picture." if further else nothing
     if objects:
         middle = median(objects)
         size = extent(middle, pixel_size, task) or f"{middle:,.0f} px"
@@ -108,13 +110,18 @@ def headline(text: str) -> str:
     return f'<p class="summary" role="status">{text}</p>'
 
 
+def took(seconds: float) -> str:
+    """How long one picture took: 40 ms, 1.2 s."""
+    return f"{1000 * seconds:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
+
+
 def summary(view: View, pixel_size: float | None = None) -> str:
     height, width = view.size
     notice = view.shown.notice
     return (
         headline(escape(sentence_of(view, pixel_size)))
         + (f'<p class="notice">{escape(notice)}</p>' if notice else "")
-        + f'<p class="facts">{width:,} × {height:,} pixels, {view.seconds:.1f} s</p>'
+        + f'<p class="facts">{width:,} × {height:,} pixels, {took(view.seconds)}</p>'
     )
 
 
@@ -146,7 +153,7 @@ def table(stats: Sequence[ClassStats], task: Task, pixel_size: float | None = No
             f"{swatch(row['color'])}{escape(row['class'])}",
             f"{row['pixels']:,}",
             *([extent(row["pixels"], pixel_size, task)] if sized else []),
-            f"{row['percent']:.1f}%",
+            f"{row['percent']:.1f}%" if 0.1 <= row["percent"] <= 99.9 else percent(row["percent"] / 100),
             format(row["mean_confidence"], ".2f") if row["pixels"] else "–",
         ]
         for row in rows(stats)
@@ -155,9 +162,11 @@ def table(stats: Sequence[ClassStats], task: Task, pixel_size: float | None = No
 
 
 def objects_table(objects: Iterable[ObjectStats], pixel_size: float | None, task: Task) -> dict[str, list[Any]]:
-    """The table of objects by their ids; area and diameter in the task's units where a pixel has a size."""
+    """The table of objects by their ids; area and diameter in the task's units where a pixel has a size, places
+    in pixels always."""
     factor, unit = area(1, pixel_size, task) if pixel_size else (1, "px")
     length = task.length_unit if pixel_size else "px"
+    units = {"area (px)": f"area ({unit})", "diameter (px)": f"diameter ({length})"}
     rows = [
         [
             found.id,
@@ -169,7 +178,7 @@ def objects_table(objects: Iterable[ObjectStats], pixel_size: float | None, task
         ]
         for found in objects
     ]
-    return {"headers": [name.replace("px", (unit if "area" in name else length)) for name in COLUMNS], "data": rows}
+    return {"headers": [units.get(name, name) for name in COLUMNS], "data": rows}
 
 
 def said_of(point: Point, pixel_size: float | None, task: Task) -> str:
@@ -189,7 +198,7 @@ def about(task: str) -> str:
 def suggestion(found: Suggestion, task: str) -> str:
     """Which task fits, why, and a button that takes it over unless it is chosen already."""
     if found.task is None:
-        none = "<b>None fits.</b> " if found.familiarity else ""
+        none = "<b>None fits.</b> " if found.familiarity and max(found.familiarity.values()) < 0 else ""
         return f'<p class="hint" role="status">{none}{escape(found.reason)}</p>'
     title = escape(TASKS[found.task].title)
     text = f'<p class="hint" role="status"><b>{title}.</b> {escape(found.reason)}</p>'

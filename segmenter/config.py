@@ -197,6 +197,10 @@ def impossible(config: Config) -> str | None:
         right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
         return right and bool(above < value < MOST)
 
+    classes = config.classes
+    if not (isinstance(classes, tuple) and classes and all(isinstance(name, str) for name in classes)):
+        return "classes"
+    magnifies = number(config.zoom, 0) and number(config.size, 0) and config.size >= 32 * config.zoom
     possible = {
         "input_policy": config.input_policy in get_args(InputPolicy),
         "size": number(config.size, 0, whole=True) and config.size % 32 == 0,
@@ -213,7 +217,7 @@ def impossible(config: Config) -> str | None:
         "min_object": number(config.min_object, -1, whole=True),
         "zoom": number(config.zoom, 0) and config.zoom >= 1,
         "zoom_below": number(config.zoom_below, -1)
-        and (config.zoom_below <= 0 or config.input_policy == "tile" and config.size >= 32 * config.zoom),
+        and (config.zoom_below <= 0 or config.input_policy == "tile" and magnifies),
         "familiarity": config.familiarity is None
         or len(config.familiarity.judges) > 0
         and all(

@@ -181,15 +181,20 @@ def convert(weights: Path, folder: Path, rounded: bool) -> Path:
         made = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making-"))
     except OSError:
         made = _for_this_process()
-    _write_parts(weights, made, rounded)
-    (made / CHECKSUMS).write_text(checksums(made))
+    try:
+        _write_parts(weights, made, rounded)
+        (made / CHECKSUMS).write_text(checksums(made))
+    except BaseException:  # Ctrl-C too
+        shutil.rmtree(made, ignore_errors=True)
+        raise
     if made.parent != folder.parent:
         return made
     shutil.rmtree(folder, ignore_errors=True)  # a damaged one
     with suppress(OSError):  # another process was faster
         made.rename(folder)
     shutil.rmtree(made, ignore_errors=True)
-    keep_newest(folder.parent, MOST_CACHED)
+    with suppress(OSError):  # one that is made beside it got its name meanwhile
+        keep_newest(folder.parent, MOST_CACHED)
     return folder
 
 

@@ -140,11 +140,11 @@ def save(
 ) -> list[Path]:
     """Write a result as files into a folder, which is made where it is missing; returns their paths.
 
-    They are called ``<stem>-<task>-<format>``, and ``<stem>-<task>-<class>`` the black-and-white pictures of the
-    format "classes"; ``stem`` as ``safe_stem`` makes it. A file is there whole or not at all. "objects" is left
-    out where the task counts none. ``pixel_size`` as in ``stats_csv``, ``transform`` and ``crs`` as in
-    ``to_geojson``; ``file_name`` is the picture's name, which COCO and CVAT keep, by default that of the stem;
-    ``drawn`` is another overlay, RGB uint8 (H, W, 3), than ``overlay_image``.
+    They are called ``<stem>-<task>-<format>`` with an ending, those of "csv" and "geojson" ``<stem>-<task>`` with it,
+    and the black-and-white pictures of "classes" ``<stem>-<task>-<class>``; ``stem`` as ``safe_stem`` makes it. A file
+    is there whole or not at all. "objects" is left out where the task counts none. ``pixel_size`` as in ``stats_csv``,
+    ``transform`` and ``crs`` as in ``to_geojson``; ``file_name`` is the picture's name, which COCO and CVAT keep, by
+    default that of the stem; ``drawn`` is another overlay, RGB uint8 (H, W, 3), than ``overlay_image``.
     ValueError for a format that is not in FORMATS, before anything is written, and OSError from the disk.
     """
     files = _files(result, stem, formats, pixel_size, transform, crs, file_name, drawn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -44,6 +45,10 @@ class Score:
     boundary_f: float
     confusion: np.ndarray
     ignored: int
+
+    def plain(self) -> dict[str, Any]:
+        """All fields as what JSON takes."""
+        return {**vars(self), "confusion": self.confusion.tolist()}
 
 
 def score(class_ids: np.ndarray, true_ids: np.ndarray, task: Task) -> Score:

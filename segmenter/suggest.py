@@ -29,6 +29,11 @@ class Suggestion:
         if not self.familiarity:
             return "These weights do not tell which pictures they know."
         if self.task is None:
+            best = max(self.familiarity.values())
+            if best >= SURE:
+                return "The picture is too narrow to tell what kind it is."
+            if best >= 0:
+                return "No model surely was trained on pictures like this one."
             return "None of the models was trained on pictures like this one."
         title = TASKS[self.task].title.lower()
         others = [TASKS[name].title.lower() for name, score in self.familiarity.items() if score >= SURE]

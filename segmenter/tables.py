@@ -36,18 +36,27 @@ def stats_csv(result: Segmentation, pixel_size: float | None = None) -> str:
 def objects_csv(result: Segmentation, pixel_size: float | None = None) -> str:
     """A table with one row per object; its columns are the fields of ``measure.ObjectStats``.
 
-    With ``pixel_size`` as in ``stats_csv``.
+    With ``pixel_size`` as in ``stats_csv``, area and equivalent diameter in the task's units too.
     """
     header = [field.name for field in fields(ObjectStats)]
     rows = [list(astuple(stats)) for stats in objects(result)]
-    return _table(result, header, rows, header.index("area"), pixel_size)
+    return _table(result, header, rows, header.index("area"), pixel_size, header.index("equivalent_diameter"))
 
 
 def _table(
-    result: Segmentation, header: list[str], rows: list[list[Any]], pixels: int, pixel_size: float | None
+    result: Segmentation,
+    header: list[str],
+    rows: list[list[Any]],
+    pixels: int,
+    pixel_size: float | None,
+    length: int | None = None,
 ) -> str:
-    """CSV text; with ``pixel_size`` one more column, the area of the pixels in the column of that number."""
+    """CSV text; with ``pixel_size`` two more columns: the ``length`` of objects, which stands in the column of that
+    number, in the task's unit, and the area of the ``pixels`` in the column of that."""
     if pixel_size is not None:
+        if length is not None:
+            header = [*header, f"{header[length]} ({result.task.length_unit})"]
+            rows = [[*row, row[length] * pixel_size] for row in rows]
         header = [*header, f"area ({area(0, pixel_size, result.task)[1]})"]
         rows = [[*row, area(row[pixels], pixel_size, result.task)[0]] for row in rows]
     text = io.StringIO()

@@ -155,7 +155,7 @@ def test_results_are_no_pictures_of_the_next_run(here, loads, capsys):
     before = files(".")
     capsys.readouterr()
     assert main(["predict", "pets", ".", "--out", "."]) == 1
-    assert "left out: 4 pictures that are results of earlier runs." in capsys.readouterr().err
+    assert "left out: 4 pictures that an earlier run wrote." in capsys.readouterr().err
     assert files(".") == before
 
 

@@ -117,6 +117,20 @@ def test_inputs_without_a_picture(tree, refusal):
             raise ValueError(missing[text])
 
 
+def test_what_cannot_be_looked_at_stops_nothing(tree, monkeypatch):
+    """A name that is too long, and a picture in a folder that may be listed but not entered: both are named later."""
+    stat = Path.stat
+
+    def refused(path, **options):
+        if path.name == "b.tif":
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    long = "x" * 300 + ".jpg"
+    assert found(long, "top.jpg", "photos") == [(long, ""), ("top.jpg", ""), *PHOTOS]
+
+
 def test_results_are_no_pictures(tree, noise):
     """Whatever this project writes next to a picture is left out, and counted once."""
     for task in TASKS.values():

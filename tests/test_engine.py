@@ -329,6 +329,28 @@ def test_a_damaged_entry_is_made_again(folder, name, damage):
     assert [path.name for path in again.parent.iterdir()] == [again.name]  # nothing half made is left
 
 
+@pytest.mark.parametrize("error", [WeightsError("of another shape"), OSError(28, "No space left"), KeyboardInterrupt()])
+def test_a_conversion_that_fails_leaves_nothing(folder, tmp_path, monkeypatch, error):
+    def fail(weights, made, rounded):
+        (made / "encoder.bin").write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(engine_openvino, "_write_parts", fail)
+    with pytest.raises(type(error)):
+        converted(folder, load_network(folder)[1])
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_what_goes_while_the_cache_is_swept_is_no_failure(folder, monkeypatch):
+    """Another thread gives its entry its name between the list and the look at it."""
+
+    def gone(parent, count):
+        raise FileNotFoundError(2, "No such file or directory", "making-x")
+
+    monkeypatch.setattr(engine_openvino, "keep_newest", gone)
+    assert is_whole(converted(folder, load_network(folder)[1]))
+
+
 def test_a_cache_that_cannot_be_written_costs_the_cache_only(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setattr(engine_openvino, "cache_folder", lambda: tmp_path / "file")

@@ -471,7 +471,7 @@ def test_the_pixels_stay_in_their_places():
         ("mean", [0.5, 0.5]), ("std", [0.5, 0, 0.5]), ("temperature", 0), ("temperature", "warm"),
         ("offsets", [0.0]), ("offsets", [0.0, "more"]), ("offsets", None),
         ("input_policy", "guess"), ("network_classes", [0, 1, 9]), ("network_classes", 3), ("network_classes", [0, 0]),
-        ("overlap", 64), ("min_object", -3),
+        ("overlap", 64), ("min_object", -3), ("classes", None), ("classes", []), ("classes", [1, 2]),
         ("rounding", {"limits": [[0, 0]], "shifts": [[0]]}), ("rounding", {"limits": [[-1, 1]], "shifts": []}),
         ("seed_threshold", []), ("zoom", 0.5), ("zoom_below", "small"), ("zoom_below", 20),
         ("familiarity", {"judges": []}), ("familiarity", {"judges": [{"weights": [], "bias": 0.0}]}),
@@ -483,6 +483,15 @@ def test_a_config_that_no_model_can_have(saved, refusal, field, value):
     document = json.loads(path.read_text())
     document["_segmenter"][field] = value
     path.write_text(json.dumps(document))
+    with refusal(WeightsError, f"config.json says {field} is", "restore it or train again"):
+        load_config(saved)
+
+
+@pytest.mark.parametrize(("field", "value"), [("size", "512"), ("zoom", "a"), ("zoom", None)])
+def test_a_config_that_is_read_enlarged_by_nonsense(saved, refusal, field, value):
+    change_config(saved, lambda document: document["_segmenter"].update(zoom_below=20, input_policy="tile", size=512))
+    load_config(saved)
+    change_config(saved, lambda document: document["_segmenter"].update({field: value}))
     with refusal(WeightsError, f"config.json says {field} is", "restore it or train again"):
         load_config(saved)
 

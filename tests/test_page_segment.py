@@ -20,7 +20,7 @@ from page.desk import Desk
 from page.examples import examples, lakes_truth
 from page.given import Given
 from page.pictures import MODES
-from segmenter import TASKS, ImageError, Stopped, WeightsError
+from segmenter import TASKS, ClassStats, ImageError, Stopped, WeightsError
 from segmenter.suggest import Suggestion
 
 pytest_plugins = ["page_fakes"]
@@ -230,7 +230,7 @@ def test_nuclei_are_counted_and_measured(page: Open) -> None:
     assert "1 nucleus of 600 px." in shown.summary and shown.per_object["visible"] and "<svg" in shown.histogram
     assert shown.objects["data"] == [[1, 600, 29.5, 4.5, 27.64, 0.99]]  # 60 x 10 pixels
     measured = handlers.on_pixel_size(shown.view, 0.5, Desk())
-    assert measured.objects["headers"][1:5] == ["area (µm²)", "x", "y", "diameter (µm)"]
+    assert measured.objects["headers"][1:5] == ["area (µm²)", "x (px)", "y (px)", "diameter (µm)"]
     assert measured.objects["data"] == [[1, 150, 29.5, 4.5, 13.82, 0.99]]
     assert "1 nucleus of 150 µm²." in measured.summary and ">150 µm²<" in measured.table and "µm²" in measured.histogram
 
@@ -254,6 +254,12 @@ def test_water_is_measured_in_hectares(page: Open) -> None:
 )
 def test_a_click_names_what_is_there(page: Open, position: list[int], said: str) -> None:
     assert said in handlers.on_point(SimpleNamespace(index=position), page("nuclei").view, None)
+
+
+def test_a_border_alone_is_not_called_nothing() -> None:
+    counts = {"background": 198, "pet": 0, "border": 2}
+    stats = [ClassStats(name, (0, 0, 0), count, count / 200, 0.9) for name, count in counts.items()]
+    assert words.sentence(stats, TASKS["pets"]) == "Only border was found, on 1.0% of the picture."
 
 
 def test_nothing_found_is_said(fakes: dict[str, FakeSegmenter], tmp_path: Path) -> None:
@@ -416,6 +422,11 @@ def test_a_suggestion_is_taken_over(fakes: dict[str, FakeSegmenter], picture: Pa
 )
 def test_shares_read_as_people_write_them(fraction: float, text: str) -> None:
     assert words.percent(fraction) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.0381, "38 ms"), (0.9996, "1.0 s"), (1.24, "1.2 s"), (45, "45.0 s")])
+def test_what_a_picture_took_is_never_nothing(seconds: float, text: str) -> None:
+    assert words.took(seconds) == text
 
 
 def test_a_model_loads_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,13 +69,14 @@ def test_none_fits(segmenters):
     # A dark red: log-odds between 0 and what is sure
     unsure = suggest(plain(45, 0, 0), segmenters)
     assert 0 < unsure.familiarity["pets"] < SURE and unsure.task is None
+    assert unsure.reason == "No model surely was trained on pictures like this one."
     assert suggest(plain(0, 0, 0), {"cars": segmenters["cars"]}) == Suggestion(None, {})
 
 
 @pytest.mark.parametrize(("size", "task"), [((24, 200), "pets"), ((23, 200), None), ((200, 23), None)])
 def test_of_a_narrow_picture_nothing_is_known(segmenters, size, task):
     found = suggest(np.full((*size, 3), (255, 0, 0), np.uint8), {"pets": segmenters["pets"]})
-    assert found.task == task
+    assert found.task == task and ("too narrow" in found.reason) == (task is None)
 
 
 def test_others_that_fit_are_named():

@@ -1,6 +1,7 @@
 import csv
 import io
 from dataclasses import astuple, fields, replace
+from math import pi, sqrt
 
 import pytest
 from generated_results import result_of, shaped_result
@@ -42,6 +43,8 @@ def test_objects_csv():
 def test_objects_csv_with_the_size_of_a_pixel():
     rows = rows_of(objects_csv(result_of([[1, 1, 0, 1]], "nuclei"), 0.5))
     assert [row["area (µm²)"] for row in rows] == ["0.5", "0.25"]
+    lengths = [float(row["equivalent_diameter (µm)"]) for row in rows]
+    assert lengths == pytest.approx([sqrt(2 / pi), sqrt(1 / pi)])  # half of 2 sqrt(area / pi)
 
 
 def test_tables_without_objects_keep_their_header():

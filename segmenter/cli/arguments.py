@@ -26,10 +26,11 @@ examples:
 PREDICT = """\
 Find things in pictures and write masks, overlays and tables into a folder.
 
-Results are called PICTURE-TASK-FORMAT, in the folders that their pictures have below INPUT. The folder also
-gets summary.csv, a table of all pictures in it, and record.jsonl, by which the same command skips what is done
-when it runs again: a picture is done again when it has changed, or was done with other weights or options, or
-when a result is gone. Pictures that are results themselves are left out.
+Results are called PICTURE-TASK-FORMAT, such as photo-pets-mask.png (photo-pets.csv for csv and geojson,
+photo-pets-CLASS.png for classes), in the folders that their pictures have below INPUT. The folder also gets
+summary.csv, a table of all pictures in it, and record.jsonl, by which the same command skips what is done when
+it runs again: a picture is done again when it has changed, or was done with other weights or options, or when a
+result is gone. Pictures that are results themselves are left out.
 """
 PREDICT_EPILOG = f"""\
 formats:

@@ -91,7 +91,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         raise UsageError(f"the model {task.name} counts no objects, so there is nothing to write; add other formats.")
     found = find(arguments.inputs)
     if found.results:
-        _say(f"left out: {found.results} pictures that are results of earlier runs.")
+        _say(f"left out: {found.results} {'picture' if found.results == 1 else 'pictures'} that an earlier run wrote.")
     if not found.pictures:
         raise UsageError(
             next(iter(found.missing.values()), "all these pictures are results of earlier runs; give others.")

@@ -68,14 +68,13 @@ def description_text(facts: dict[str, Any]) -> str:
 
 def score_facts(task: Task, picture: Path, true_mask: Path, found: Score, notice: str | None) -> dict[str, Any]:
     """A score as what JSON takes; the fields are those of ``Score``."""
-    own = {name: getattr(found, name) for name in Score.__dataclass_fields__} | {"confusion": found.confusion.tolist()}
     return {
         "task": task.name,
         "picture": str(picture),
         "true_mask": str(true_mask),
         "classes": list(task.class_names),
         "notice": notice,
-        **own,
+        **found.plain(),
     }
 
 

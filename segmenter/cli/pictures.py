@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,9 +64,10 @@ def find(inputs: Sequence[str]) -> Found:
 
 def _pictures(text: str) -> Iterator[Picture]:
     path = _path(text)
-    if path.is_dir():
+    mode = _mode(path)
+    if stat.S_ISDIR(mode):
         yield from _below(path, [path])
-    elif path.exists():
+    elif mode:
         yield Picture(path)
     elif glob.has_magic(text):
         fixed = 0
@@ -77,12 +80,23 @@ def _pictures(text: str) -> Iterator[Picture]:
 def _below(base: Path, matches: Iterable[Path]) -> Iterator[Picture]:
     """The pictures among the matches and in folders among them, with their folders below the base."""
     for match in matches:
-        paths = _walk(match) if match.is_dir() else [match]
+        paths = _walk(match) if stat.S_ISDIR(_mode(match)) else [match]
         for path in paths:
-            if path.suffix.lower() in SUFFIXES and path.is_file():
+            if path.suffix.lower() in SUFFIXES and stat.S_ISREG(_mode(path)):
                 folder = os.path.relpath(path.parent, base)
                 parts = Path(folder).parts
                 yield Picture(path, "" if os.pardir in parts else "/".join(parts))
+
+
+def _mode(path: Path) -> int:
+    """What stands at a path, as ``stat`` has it, 0 where nothing does. What cannot be looked at counts as a file: it is
+    named with its reason when it is read."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a path that none can have
+        return 0
+    except OSError as error:
+        return 0 if error.errno == errno.ELOOP else stat.S_IFREG
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -100,7 +114,7 @@ def _path(text: str) -> Path:
 
 def _why(text: str) -> str:
     endings = ", ".join(SUFFIXES)
-    if _path(text).is_dir():
+    if stat.S_ISDIR(_mode(_path(text))):
         return f"{text!r} holds no picture; put files there that end in one of {endings}."
     if glob.has_magic(text):
         return f"{text!r} matches no picture; give a pattern that matches files ending in one of {endings}."
