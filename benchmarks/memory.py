@@ -2,7 +2,7 @@
 
 The requests are for pictures of 41 sizes, each by every model: networks keep something for every shape they meet.
 
-Resident megabytes are those of the process, by the kernel's count.
+Resident mebibytes are those of the process, by the kernel's count.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from segmenter import Segmenter
 image = blocks(int(sys.argv[1]))
 segmenter = Segmenter.load("water", device="cpu", max_pixels=10**8)
 segmenter.predict(image)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - image.nbytes / 1e6)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - image.nbytes / 2**20)
 """
 SERVING = """
 import sys, time
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> str:
         for size, took in zip(megapixels, measured, strict=True)
     ]
     return (
-        table(["process", "resident MB"], rows)
+        table(["process", "resident MiB"], rows)
         + "\n\nTime over pixels, water:\n\n"
         + table(["megapixels", "s", "s for each megapixel", "from a line through zero"], fit)
     )
