@@ -66,8 +66,10 @@ def calibrate(training: TrainingTask, folder: Path, root: Path, device: str, lim
     save_config(config, folder)
     engine, _ = load_engine(folder, device)
     if training.task.has_objects and config.seed_map is not None:
-        enlarged = choose_seeds(training, engine, replace(config, zoom_below=np.inf, min_object=MIN_OBJECTS[0]), val)
-        config = choose_seeds(training, engine, choose_zoom(training, engine, enlarged, val), val)
+        if config.input_policy == "tile":  # no other reads a picture enlarged
+            enlarged = replace(config, zoom_below=np.inf, min_object=MIN_OBJECTS[0])
+            config = choose_zoom(training, engine, choose_seeds(training, engine, enlarged, val), val)
+        config = choose_seeds(training, engine, config, val)
     familiarity = config.familiarity  # of these weights, where it was measured before
     if limit is None:
         segmenter, parts = Segmenter(training.task, engine, config), Encoder(network, config).parts

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from segmenter.metrics import IGNORE
 from segmenter.threads import usable_cpus
-from train.data import DataError, Example
+from train.data import DataError, Example, different
 from train.recipe import Recipe
 
 MOST_NAMED = 20
@@ -35,7 +35,7 @@ def check(
     """
     faults: list[str] = []
     for split in splits:
-        found = list({example.image: example for example in examples(root, split, recipe)}.values())
+        found = different(examples(root, split, recipe))
         with ThreadPoolExecutor(usable_cpus()) as pool:
             work = pool.map(partial(fault_of, class_ids=class_ids, classes=classes), found)
             split_faults = [fault for fault in tqdm(work, split, len(found), unit=" pictures") if fault]

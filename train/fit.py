@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -37,8 +39,11 @@ def fit(
     val: list[Example],
     out: Path,
     options: argparse.Namespace,
-    teacher: tuple[nn.Module, Config] | None = None,
+    teacher: tuple[nn.Module, Config] | None,
+    begin: Callable[[], None],
 ) -> tuple[L.Trainer, SegmentationModule, report.History]:
+    """The trainer, what it trained and its history; ``begin`` is called when all is ready. DataError for a precision or
+    devices that lightning does not take, and where there is nothing to resume from."""
     policy = config.input_policy
     to_target = training.to_network_target
     loading = {
@@ -71,31 +76,40 @@ def fit(
         callbacks.append(WeightAveraging("cuda" if cuda else "cpu", multi_avg_fn=partial(running_mean, recipe.ema)))
     if recipe.patience:
         callbacks.append(StopsOnce("val_loss", patience=recipe.patience))
-    trainer = L.Trainer(
-        accelerator="gpu" if cuda else "cpu",
-        devices=options.devices if cuda else 1,
-        precision=options.precision or default_precision(options.device),
-        max_epochs=recipe.epochs,
-        callbacks=callbacks,
-        plugins=[WholeCheckpoints()],
-        logger=TensorBoardLogger(out / TENSORBOARD, name="", version=""),
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-    )
+    try:
+        trainer = L.Trainer(
+            accelerator="gpu" if cuda else "cpu",
+            devices=options.devices if cuda else 1,
+            precision=options.precision or default_precision(options.device),
+            max_epochs=recipe.epochs,
+            callbacks=callbacks,
+            plugins=[WholeCheckpoints()],
+            logger=TensorBoardLogger(out / TENSORBOARD, name="", version=""),
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+    except (ValueError, MisconfigurationException) as error:
+        said = " ".join(str(error).split())
+        raise DataError(f"lightning takes no such --precision or --devices ({said}); give others.") from error
     last = out / CHECKPOINTS / "last.ckpt"
     if options.resume and not last.is_file() and (options.teacher or not recipe.teacher):
         raise DataError(f"there is no {last} to resume from; start without --resume.")
     checkpoint = str(last) if options.resume and last.is_file() else None
+    begin()
     trainer.fit(module, train_loader, val_loader, ckpt_path=checkpoint, weights_only=False)
     return trainer, module, history
 
 
 @torch.no_grad()
 def running_mean(kept: float, means: list[Tensor], values: list[Tensor], count: Tensor) -> None:
-    """Move weights and statistics towards those of a step; PyTorch's own would round counters down."""
+    """Move weights and statistics towards those of a step, the ``count``-th after the first. Early ones keep less than
+    ``kept``, as TensorFlow's ExponentialMovingAverage has it, for a short run not to end with what it began with."""
     if means[0].is_floating_point():
-        torch._foreach_lerp_(means, values, 1 - kept)
-    else:
+        share = 1 - ((1 + count) / (10 + count)).clamp(max=kept)  # a tensor: nothing waits for the GPU to tell it
+        ways = torch._foreach_sub(values, means)
+        torch._foreach_mul_(ways, share)
+        torch._foreach_add_(means, ways)
+    else:  # counters, which PyTorch's own would round down
         torch._foreach_copy_(means, values)
 
 

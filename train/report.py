@@ -108,8 +108,9 @@ def learning_curves(epochs: Iterable[dict[str, float]], path: Path, title: str) 
     figure, (losses, ious) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axes, names in ((losses, ("train_loss", "val_loss")), (ious, ("val_mean_iou", "val_foreground_iou"))):
         for name in names:
-            values = [scores.get(name, float("nan")) for scores in history]
-            axes.plot(number, values, label=name.replace("_", " "), marker=".")
+            if any(name in scores for scores in history):
+                values = [scores.get(name, float("nan")) for scores in history]
+                axes.plot(number, values, label=name.replace("_", " "), marker=".")
     losses.set(xlabel="epoch", ylabel="loss", title=title)
     ious.set(xlabel="epoch", ylabel="IoU", ylim=(0, 1))
     for axes in (losses, ious):

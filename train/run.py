@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -111,9 +112,8 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
         device = choose_device(options.device)
     except ValueError as error:
         raise DataError(str(error)) from error
-    if not options.resume:
-        forget(training.recipes, options.recipe, out, options.teacher)
-    if not train_recipe(training, options.recipe, root, out, options):
+    forgetting = partial(forget, training.recipes, options.recipe, out, options.teacher)
+    if not train_recipe(training, options.recipe, root, out, options, nothing if options.resume else forgetting):
         return out
     from train.calibrate import calibrate
     from train.evaluate import evaluate_run
@@ -121,6 +121,10 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
     calibrate(training, out, root, device, options.limit)
     evaluate_run(training, root, out, options)
     return out
+
+
+def nothing() -> None:
+    """What a resumed run forgets."""
 
 
 def fetch(training: TrainingTask, root: Path) -> None:
@@ -153,8 +157,16 @@ def changed(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     return replace(recipe, **changes)
 
 
-def train_recipe(training: TrainingTask, recipe_name: str, root: Path, out: Path, options: argparse.Namespace) -> bool:
-    """Train one recipe, and first its teacher, and write the weights into ``out``.
+def train_recipe(
+    training: TrainingTask,
+    recipe_name: str,
+    root: Path,
+    out: Path,
+    options: argparse.Namespace,
+    begin: Callable[[], None],
+) -> bool:
+    """Train one recipe, and first its teacher, and write the weights into ``out``; ``begin`` is called when all is
+    ready for the first of them, so that a slip in the options costs no earlier run.
 
     True in the process that wrote them: with several GPUs that is one of many.
     """
@@ -164,7 +176,8 @@ def train_recipe(training: TrainingTask, recipe_name: str, root: Path, out: Path
     if recipe.teacher:
         taught = options.teacher or out / recipe.teacher
         if not options.teacher and not (options.resume and (taught / CONFIG_FILE).is_file()):  # it is written last
-            train_recipe(training, recipe.teacher, root, taught, options)
+            train_recipe(training, recipe.teacher, root, taught, options, begin)
+            begin = nothing
         if torch.distributed.is_initialized():
             torch.distributed.barrier()  # until the first process has written them
         by = None if options.teacher else changed(training.recipes[recipe.teacher], options)
@@ -183,7 +196,7 @@ def train_recipe(training: TrainingTask, recipe_name: str, root: Path, out: Path
     parameters = f"{count_parameters(network):,} parameters"
     print(f"{len(train)} training and {len(val)} validation pictures, {parameters}", flush=True)
 
-    trainer, module, history = fit(training, recipe, config, network, train, val, out, options, teacher)
+    trainer, module, history = fit(training, recipe, config, network, train, val, out, options, teacher, begin)
     if not trainer.is_global_zero:
         return False
     best = best_checkpoint(trainer)

@@ -62,9 +62,16 @@ def headlines(task: str) -> list[list[str]]:
 
 def score(scores: dict[str, Any], split: str, block: str, name: str) -> str:
     """One score as text, empty where it was not measured."""
-    blocks = scores.get(split, {})
-    found = (blocks | blocks.get("own_size_by_source", {})).get(block, {}).get(name)
+    found = value(scores, split, block, name)
     return "" if found is None else f"{found:.3f}"
+
+
+def value(scores: dict[str, Any], split: str, block: str, name: str) -> float | None:
+    """One score of a split, by a block of what ``train.evaluate`` measures or by a source of its pictures; None where
+    it was not measured."""
+    blocks = scores.get(split, {})
+    found: float | None = (blocks | blocks.get("own_size_by_source", {})).get(block, {}).get(name)
+    return found
 
 
 def ancestor_run(task: str) -> str:
