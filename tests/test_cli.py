@@ -389,6 +389,15 @@ def test_kill_and_go_on(started, capsys):
         assert np.asarray(Image.open(mask)).shape == (90, 120)
 
 
+def test_ctrl_c_of_one_picture_leaves_nothing_to_go_on_from(monkeypatch, capsys):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("segmenter.cli.commands._score", interrupted)
+    assert main(["score", "pets", "a.jpg", "b.png"]) == 130
+    assert capsys.readouterr().err == "stopped.\n"
+
+
 def test_ctrl_c_in_a_process(started):
     process, _, out = started
     process.send_signal(signal.SIGINT)

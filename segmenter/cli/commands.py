@@ -34,6 +34,7 @@ DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130  # exit codes
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, by default that of the process, and return its exit code: 0 where all went well, 1 where
     pictures failed, 2 where it cannot be run as it is, 130 after Ctrl-C."""
+    arguments = None
     try:
         arguments = parse(argv)
         code = {"predict": _predict, "info": _info, "score": _score}[arguments.command](arguments)
@@ -42,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit:  # after --help
         return DONE
     except KeyboardInterrupt:
-        _say("stopped; what is done stays, and the same command goes on from there.")
+        several = arguments is not None and arguments.command == "predict"
+        _say("stopped; what is done stays, and the same command goes on from there." if several else "stopped.")
         return STOPPED
     except BrokenPipeError:  # who reads has enough, as `head` does; nothing more can be written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
