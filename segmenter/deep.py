@@ -28,14 +28,15 @@ def stretch(
 ) -> np.ndarray:
     """Deep values (H, W, 1 or 3) to RGB uint8 (H, W, 3) between two percentiles over all bands.
 
-    NaN and ``no_data``, the value of what was not measured, count for nothing and become black; neither do pixels count
-    where ``hidden`` bool (H, W) is true. ``inverted`` shows the largest value black and the smallest white.
+    NaN, and pixels whose every band is ``no_data``, the value of what was not measured, count for nothing and become
+    black; neither do pixels count where ``hidden`` bool (H, W) is true. ``inverted`` shows the largest value black and
+    the smallest white.
     """
     step = math.ceil(math.sqrt(values.size / SAMPLE))
     drawn = np.zeros((*values.shape[:2], 3), np.uint8)
     with np.errstate(over="ignore", invalid="ignore"):  # values beyond float32 count as infinite
         sample = values[::step, ::step]
-        known = np.isfinite(sample) & (sample != no_data)
+        known = np.isfinite(sample) & ~_all_are(sample, no_data)
         if hidden is not None:
             known &= ~hidden[::step, ::step, None]
         found = sample[known].astype(np.float32)
@@ -54,8 +55,14 @@ def stretch(
             strip = source[top : top + rows]
             scaled = (strip.astype(np.float64) - black) * (255.0 / (white - black))
             scaled = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255).round()
-            target[top : top + rows] = np.where(strip == no_data, 0, scaled)
+            target[top : top + rows] = np.where(_all_are(strip, no_data), 0, scaled)
     return drawn
+
+
+def _all_are(values: np.ndarray, no_data: float | None) -> np.ndarray:
+    """bool (H, W, 1), true where all bands have that value; nowhere for None."""
+    found: np.ndarray = (values == no_data).all(axis=-1, keepdims=True)
+    return found
 
 
 def no_data_of(tags: Mapping[int, Any]) -> float | None:
@@ -67,23 +74,31 @@ def no_data_of(tags: Mapping[int, Any]) -> float | None:
 
 
 def page_as_shown(array: np.ndarray, tags: Mapping[int, Any]) -> np.ndarray:
-    """The first bands of a TIFF's page (H, W, bands) as RGB uint8 (H, W, 3), transparency over white; ``tags`` are its
-    values by their codes, as far as they are TAGS. A fourth band is opacity where the tags say so."""
-    bands = array[..., :3] if array.shape[2] >= 3 else array[..., :1]
-    kind = 0
-    if tags.get(PHOTOMETRIC) == RGB and array.shape[2] > 3:
-        kind = int(np.ravel(tags.get(EXTRA_SAMPLES, 0))[0])
-    opacity = _opacity(array[..., 3]) if kind in (MULTIPLIED, PLAIN) else None
+    """The first three bands of a TIFF's page (H, W, bands), or the first where there are fewer or it is grey with an
+    opacity, as RGB uint8 (H, W, 3), transparency over white; ``tags`` are its values by their codes, of TAGS."""
+    colours = 3 if tags.get(PHOTOMETRIC) == RGB else 1
+    kinds = np.ravel(tags.get(EXTRA_SAMPLES, ()))
+    kind = int(kinds[0]) if kinds.size and array.shape[2] > colours else 0
+    opacity = _opacity(array[..., colours]) if kind in (MULTIPLIED, PLAIN) else None
+    bands = array[..., :3] if array.shape[2] >= 3 and (colours == 3 or opacity is None) else array[..., :1]
+    inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
     if bands.dtype == np.uint8:
-        shown = np.array(np.broadcast_to(bands, (*bands.shape[:2], 3)))
-    else:
-        hidden = None if opacity is None else opacity == 0
-        shown = stretch(bands, no_data_of(tags), hidden, tags.get(PHOTOMETRIC) == WHITE_IS_ZERO)
-    if opacity is not None:
-        for row, share in zip(shown, opacity[..., None], strict=True):  # row by row, for little memory
-            colours = row if kind == MULTIPLIED else row * share
-            row[:] = (colours + 255 * (1 - share)).clip(0, 255).round()
-    return shown
+        shown = np.array(np.broadcast_to(255 - bands if inverted else bands, (*bands.shape[:2], 3)))
+        return shown if opacity is None else over_white(shown, opacity, kind == MULTIPLIED)
+    if opacity is None:
+        return stretch(bands, no_data_of(tags), inverted=inverted)
+    if kind == MULTIPLIED:
+        bands = bands / np.where(opacity > 0, opacity, 1)[..., None]
+    return over_white(stretch(bands, no_data_of(tags), opacity == 0, inverted), opacity)
+
+
+def over_white(colours: np.ndarray, opacity: np.ndarray, multiplied: bool = False) -> np.ndarray:
+    """RGB uint8 (H, W, 3), ``multiplied`` by its ``opacity`` float32 (H, W) in [0, 1] already or not, on a white
+    ground; written into ``colours``."""
+    for row, share in zip(colours, opacity[..., None], strict=True):  # row by row, for little memory
+        seen = row if multiplied else row * share
+        row[:] = (seen + 255 * (1 - share)).clip(0, 255).round()
+    return colours
 
 
 def _opacity(values: np.ndarray) -> np.ndarray:

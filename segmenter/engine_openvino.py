@@ -189,8 +189,9 @@ def convert(weights: Path, folder: Path, rounded: bool) -> Path:
         raise
     if made.parent != folder.parent:
         return made
-    shutil.rmtree(folder, ignore_errors=True)  # a damaged one
-    with suppress(OSError):  # another process was faster
+    if not is_whole(folder):
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+    with suppress(OSError):  # another process was faster, and may be reading it
         made.rename(folder)
     shutil.rmtree(made, ignore_errors=True)
     with suppress(OSError):  # one that is made beside it got its name meanwhile

@@ -23,7 +23,17 @@ from PIL import (
 )
 
 from segmenter.bombs import BombError, check_scans, check_segments, check_tiles
-from segmenter.deep import ORIENTATION, PHOTOMETRIC, PRINTED, TAGS, WHITE_IS_ZERO, no_data_of, page_as_shown, stretch
+from segmenter.deep import (
+    ORIENTATION,
+    PHOTOMETRIC,
+    PRINTED,
+    TAGS,
+    WHITE_IS_ZERO,
+    no_data_of,
+    over_white,
+    page_as_shown,
+    stretch,
+)
 
 ImageSource = Union[str, "os.PathLike[str]", bytes, Image.Image, np.ndarray]
 
@@ -41,6 +51,7 @@ PLUGINS = (
 FORMATS = tuple(plugin.format for plugin in PLUGINS)
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 FORMAT_NAMES = "JPEG, PNG, WebP, BMP, GIF or TIFF"
+NARROWEST = 32  # pixels: what is narrower takes as much time and memory as what is so wide
 PIXEL_BYTES = 24  # a TIFF's pixel may take three values of 64 bits; more bands than that fill the memory
 MAX_BYTES = 400_000_000  # of a file, and of a TIFF when decoded; 50 megapixels of three values of 16 bits are 300 MB
 
@@ -121,6 +132,11 @@ def _check_size(size_wh: tuple[int, int], max_pixels: int) -> None:
             f"the picture is {width} x {height}, {width * height / 1e6:.0f} megapixels; "
             f"the limit is {max_pixels / 1e6:g}: make it smaller or cut it into parts."
         )
+    if max(width, NARROWEST) * max(height, NARROWEST) > max(max_pixels, MAX_PIXELS):
+        raise ImageError(
+            f"the picture is {width} x {height}, a strip far too long for its {min(width, height)} pixels; cut it into "
+            "parts."
+        )
     if width * height == 0:
         raise ImageError(f"the picture is {width} x {height} and holds no pixel; choose another one.")
 
@@ -148,10 +164,9 @@ def _read_bytes(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         _check_size(image.size, max_pixels)
         if image.format == "TIFF" and _is_deep_colour(image):
             return _read_deep_tiff(data, name, max_pixels)
-        decoded = _decode(image, name)
-        if image.format == "PNG" and data[24] == 16 and data[25] != 0:  # bits of a value; 0 is grey, which is read deep
-            return _stretch_high_bytes(decoded, name)
-        return decoded
+        # The bits of a PNG's values, and what they are: 0 is grey, which is read deep.
+        deep = image.format == "PNG" and data[24] == 16 and data[25] != 0
+        return _decode_high_bytes(image, name) if deep else _decode(image, name)
 
 
 def open_image(data: bytes) -> Image.Image:
@@ -198,6 +213,7 @@ def _read_deep_tiff(data: bytes, name: str, max_pixels: int) -> np.ndarray:
                 raise ImageError(f"{name} is a deep TIFF in the colours of a printer (CMYK); save it in RGB.")
             array = page.asarray()
             planar = page.axes.startswith("S")
+            orientation = int(tags.get(ORIENTATION, 1))
     except (ImageError, MemoryError):
         raise
     except BombError as error:
@@ -210,9 +226,11 @@ def _read_deep_tiff(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         array = np.moveaxis(array, 0, -1)
     if array.ndim not in (2, 3):
         raise ImageError(f"{name} is a TIFF of {array.ndim} axes; save one plane of it.")
-    if array.ndim == 2:
-        array = array[..., None]
-    return _turned(page_as_shown(array, tags), tags.get(ORIENTATION, 1))
+    try:
+        shown = page_as_shown(array[..., None] if array.ndim == 2 else array, tags)
+    except (TypeError, ValueError) as error:  # a tag of another type than it should have
+        raise _damaged(name) from error
+    return _turned(shown, orientation)
 
 
 def _decode(image: Image.Image, name: str) -> np.ndarray:
@@ -250,8 +268,18 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels if orientation == 1 else np.array(ImageOps.exif_transpose(image))
 
 
-def _stretch_high_bytes(values: np.ndarray, name: str) -> np.ndarray:
-    """A PNG of 16 bits in colour (H, W, 3), which Pillow cuts down to the high bytes, stretched as others are."""
-    if 0 < values.max() < LEAST_HIGH_BYTE:
+def _decode_high_bytes(image: Image.Image, name: str) -> np.ndarray:
+    """A PNG of 16 bits in colour or with opacity, which Pillow cuts down to the high bytes, stretched as others are."""
+    try:
+        image.load()
+        with contextlib.suppress(Exception):
+            image = upright(image)
+        values = np.asarray(image.convert("RGBA"))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _damaged(name) from error
+    colours, opacity = values[..., :3], values[..., 3]
+    if 0 < colours.max(where=opacity[..., None] > 0, initial=0) < LEAST_HIGH_BYTE:
         raise ImageError(f"{name} is a 16-bit PNG that uses only its lowest values; save it as an uncompressed TIFF.")
-    return stretch(values)
+    return over_white(stretch(colours, hidden=opacity == 0), opacity.astype(np.float32) / 255)

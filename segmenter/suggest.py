@@ -47,7 +47,7 @@ def suggest(image: ImageSource, segmenters: Mapping[str, Segmenter]) -> Suggesti
     picture = read_image(image)
     familiarity = {}
     for name, segmenter in segmenters.items():
-        tiled = segmenter.config.input_policy == "tile"
+        tiled = segmenter.config.input_policy == "tile" and not segmenter.config.zoom_below  # else it takes the middle
         score = segmenter.familiarity(middle(picture, MIDDLE) if tiled else picture)
         if score is not None:
             familiarity[name] = score

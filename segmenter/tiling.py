@@ -8,6 +8,7 @@ import numpy as np
 
 Run = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 MULTIPLE = 32  # what the networks' sides are multiples of
+AT_ONCE = 64  # windows of a row of tiles: a very wide picture has thousands
 
 
 def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
@@ -37,18 +38,28 @@ def padded_window(image: np.ndarray, tile: int) -> np.ndarray:
 
 
 def tile_rows(image: np.ndarray, tile: int, overlap: int) -> Iterator[list[np.ndarray]]:
-    """The windows of an image (H, W, 3), row by row of tiles from top to bottom, each from left to right."""
+    """The windows of an image (H, W, 3), row by row of tiles from top to bottom, each from left to right, at most
+    AT_ONCE together."""
     height, width = image.shape[:2]
+    lefts = tile_starts(width, tile, overlap)
     for top in tile_starts(height, tile, overlap):
-        row = image[top : top + tile]
-        yield [padded_window(row[:, left : left + tile], tile) for left in tile_starts(width, tile, overlap)]
+        for some in _some(lefts):
+            yield _windows(image[top : top + tile], some, tile)
+
+
+def _some(lefts: list[int]) -> list[list[int]]:
+    return [lefts[first : first + AT_ONCE] for first in range(0, len(lefts), AT_ONCE)]
+
+
+def _windows(row: np.ndarray, lefts: list[int], tile: int) -> list[np.ndarray]:
+    return [padded_window(row[:, left : left + tile], tile) for left in lefts]
 
 
 def run_tiles(run: Run, image: np.ndarray, tile: int, overlap: int) -> Iterator[tuple[int, np.ndarray]]:
     """Run a network over an image tile by tile and blend what it says where tiles overlap.
 
-    ``run`` takes a row of windows (h, w, 3) uint8 with h and w multiples of 32 and at most ``tile``, itself
-    such a multiple, and returns values (C, h, w) float32 for each. Yields (top row, values (C, rows, W))
+    ``run`` takes up to AT_ONCE windows (h, w, 3) uint8 of a row with h and w multiples of 32 and at most ``tile``,
+    itself such a multiple, and returns values (C, h, w) float32 for each. Yields (top row, values (C, rows, W))
     from top to bottom, each row once; memory holds one row of tiles, whatever the image's height.
     """
     height, width = image.shape[:2]
@@ -57,14 +68,16 @@ def run_tiles(run: Run, image: np.ndarray, tile: int, overlap: int) -> Iterator[
     weight = blend_window(tile_height, tile_width)
     total = np.zeros((tile_height, width), np.float32)  # of the weights, in the rows from `top` on
     values: np.ndarray | None = None
-    for windows, top, following in zip(tile_rows(image, tile, overlap), tops, [*tops[1:], height], strict=True):
-        outputs = run(windows)
-        if values is None:
-            values = np.zeros((len(outputs[0]), tile_height, width), np.float32)
-        for left, output in zip(lefts, outputs, strict=True):
-            columns = slice(left, left + tile_width)
-            values[:, :, columns] += output[:, :tile_height, :tile_width] * weight
-            total[:, columns] += weight
+    for top, following in zip(tops, [*tops[1:], height], strict=True):
+        for some in _some(lefts):
+            outputs = run(_windows(image[top : top + tile], some, tile))
+            if values is None:
+                values = np.zeros((len(outputs[0]), tile_height, width), np.float32)
+            for left, output in zip(some, outputs, strict=True):
+                columns = slice(left, left + tile_width)
+                values[:, :, columns] += output[:, :tile_height, :tile_width] * weight
+                total[:, columns] += weight
+        assert values is not None  # there is always a tile
         done = following - top
         yield top, values[:, :done] / total[:done]
         values = _shift_up(values, done)

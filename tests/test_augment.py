@@ -80,6 +80,19 @@ def test_stretch_fills_the_square_whatever_the_aspect():
         assert (target[:, :32] == 0).all() and (target[:, 32:] == 1).all()
 
 
+@pytest.mark.parametrize("policy", ["fit", "stretch"])
+def test_targets_lie_where_the_image_lies(policy):
+    """Over edges at 40 places the mask's edge is where it should be in the mean; half a pixel on with plain nearest."""
+    transform = validation_transform(replace(RECIPE, stretch=policy == "stretch"), policy)
+    off = []
+    for edge in range(30, 70):
+        target = np.zeros((100, 100), np.uint8)
+        target[edge:, edge:] = 1
+        _, found = transform(np.zeros((100, 100, 3), np.uint8), target)
+        off += [64 - int(found[63].sum()) - 0.64 * edge, 64 - int(found[:, 63].sum()) - 0.64 * edge]
+    assert abs(np.mean(off)) < 0.05 and np.abs(off).max() <= 0.5
+
+
 def test_target_is_made_after_the_geometry():
     seen = []
 
@@ -107,5 +120,7 @@ def test_glowing_nuclei_become_dark_ones_on_a_bright_ground_and_stay_where_they_
         red = image[0].float()  # which haematoxylin takes and eosin does not
         assert red[nuclei == 1].mean() < 0.8 * red[nuclei == 0].mean()
     assert len({tuple(image.flatten().tolist()) for image, _ in seen}) == 10
+    padded = tv_tensors.Image(torch.nn.functional.pad(dark // 2, (0, 200), value=PAD_VALUE))
+    assert not (stained(padded) == padded).all()  # what is padded makes no picture bright
     bright = tv_tensors.Image(255 - dark)
     assert (stained(bright) == bright).all()

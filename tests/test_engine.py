@@ -341,6 +341,14 @@ def test_a_conversion_that_fails_leaves_nothing(folder, tmp_path, monkeypatch, e
     assert not list((tmp_path / "cache").iterdir())
 
 
+def test_what_another_process_was_faster_with_stays(folder, monkeypatch):
+    _, config = load_network(folder)
+    first = converted(folder, config)
+    before = (first / "encoder.bin").stat().st_ino
+    assert engine_openvino.convert(folder, first, False) == first
+    assert (first / "encoder.bin").stat().st_ino == before
+
+
 def test_what_goes_while_the_cache_is_swept_is_no_failure(folder, monkeypatch):
     """Another thread gives its entry its name between the list and the look at it."""
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segmenter.tiling import blend_window, padded_window, run_tiles, tile_starts
+from segmenter.tiling import blend_window, padded_window, run_tiles, tile_rows, tile_starts
 
 
 class Identity:
@@ -181,6 +181,15 @@ def test_a_row_of_tiles_runs_at_once(noise):
     run = Identity()
     list(run_tiles(run, noise(64, 304), 64, 16))
     assert run.shapes == [[(64, 64, 3)] * 6]
+
+
+def test_a_wide_row_runs_in_parts(noise):
+    """32 columns a step: 100 tiles, of which 64 and 36 are made at once, and put together as ever."""
+    run, image = Identity(), noise(40, 32 * 101)
+    (strip,) = run_tiles(run, image, 64, 32)
+    assert [len(shapes) for shapes in run.shapes] == [64, 36]
+    assert strip[1].transpose(1, 2, 0) == pytest.approx(image, abs=1e-3)
+    assert [len(windows) for windows in tile_rows(image, 64, 32)] == [64, 36]
 
 
 def test_strips_are_at_most_a_tile_tall_and_come_one_by_one(noise):

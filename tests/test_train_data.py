@@ -145,6 +145,10 @@ def test_a_large_nucleus_has_a_wide_rim():
     assert (target == 1).sum() == 24 * 24 and (target > 0).sum() == 1600
 
 
+def test_a_sample_within_one_nucleus_is_all_core():
+    assert (nuclei.to_network_target(np.full((20, 30), 7)) == 1).all()
+
+
 def test_bright_fields_and_large_pictures_of_nuclei_come_more_often(tmp_path):
     def copies(value, side):
         Image.new("L", (side, side), value).save(tmp_path / "a.png")
@@ -176,6 +180,9 @@ def test_voc_band_is_ignored_around_wanted_objects_only(tmp_path):
     target = read_voc(tmp_path / "a.png", (8, 12), contour=(2, 1))
     assert target[4].tolist() == [0, 0, 255, 255, 255, 1, 1, 1, 1]
     assert target[0, 0] == 255 and target[8, 0] == 0
+    for value in (0, 8):  # without a contour nothing is ignored
+        Image.fromarray(np.full((9, 9), value, np.uint8)).save(tmp_path / "a.png")
+        assert (read_voc(tmp_path / "a.png", (8, 12), contour=(2, 4)) == value // 8).all()
 
 
 def test_hash_fold_is_the_documented_rule():

@@ -24,6 +24,14 @@ PAD_LABEL = -1  # what a target is padded with before it becomes class ids
 FILL: dict[Any, Any] = {tv_tensors.Image: PAD_VALUE, tv_tensors.Mask: PAD_LABEL}
 
 
+def nearest(mask: tv_tensors.Mask, size: list[int]) -> tv_tensors.Mask:
+    """A mask at (height, width) by the nearest pixel, pixel centres aligned as an image's are. PyTorch's plain
+    "nearest" would lay it half a pixel too low and too far right, and torchvision may take that for a mask."""
+    found = F.resize_image(mask.as_subclass(Tensor), size, interpolation=InterpolationMode.NEAREST_EXACT)
+    moved: tv_tensors.Mask = tv_tensors.wrap(found, like=mask)
+    return moved
+
+
 class RandomScale(v2.Transform):
     """Scale by a random factor, relative to the own size ("tile") or to the working size ("fit")."""
 
@@ -41,7 +49,7 @@ class RandomScale(v2.Transform):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, tv_tensors.Mask):
-            return F.resize(inpt, params["size"], interpolation=InterpolationMode.NEAREST)
+            return nearest(inpt, params["size"])
         return F.resize(inpt, params["size"], interpolation=InterpolationMode.BILINEAR, antialias=True)
 
 
@@ -153,7 +161,7 @@ class _Stretch(v2.Transform):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, tv_tensors.Mask):
-            return F.resize(inpt, self.size, interpolation=InterpolationMode.NEAREST)
+            return nearest(inpt, self.size)
         return F.resize(inpt, self.size, interpolation=InterpolationMode.BILINEAR, antialias=True)
 
 

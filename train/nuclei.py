@@ -84,7 +84,9 @@ def to_network_target(labels: np.ndarray) -> np.ndarray:
 
     labels = np.maximum(labels, 0)
     outline = find_boundaries(labels, connectivity=1, mode="inner")
-    depth = ndimage.distance_transform_edt((labels > 0) & ~outline)
+    inside = (labels > 0) & ~outline
+    # All of one nucleus has no outline to measure from: all is core.
+    depth = np.ones(labels.shape) if inside.all() else ndimage.distance_transform_edt(inside)
     deepest = np.zeros(labels.max() + 1)
     np.maximum.at(deepest, labels.ravel(), depth.ravel())
     core = (depth > 0) & (depth >= CORE_DEPTH * deepest[labels])

@@ -10,11 +10,19 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from segmenter.fitting import PAD_VALUE
+
 BRIGHT = 110  # mean value above which a microscope's picture is a bright field: stained tissue, transmitted light
 
 # What each of haematoxylin, eosin and DAB absorbs of red, green and blue, and back.
 FROM_DYES = torch.from_numpy(rgb_from_hed).float()
 TO_DYES = torch.from_numpy(hed_from_rgb).float()
+
+
+def brightness(image: torch.Tensor) -> float:
+    """The mean value of an image uint8 (3, H, W) without what it is padded with."""
+    known = (image != PAD_VALUE).any(0)
+    return float(image[:, known].float().mean()) if known.any() else 0.0
 
 
 class RandomStain(v2.Transform):
@@ -33,7 +41,7 @@ class RandomStain(v2.Transform):
         return {"gains": 1 + torch.empty(3).uniform_(-self.strength, self.strength)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if isinstance(inpt, tv_tensors.Mask) or inpt.float().mean() < BRIGHT:
+        if isinstance(inpt, tv_tensors.Mask) or brightness(inpt) < BRIGHT:
             return inpt
         absorbed = -((inpt.permute(1, 2, 0).float() + 1) / 256).log()
         dyes = (absorbed @ TO_DYES) * params["gains"]
@@ -57,7 +65,7 @@ class FluorescenceAsStain(v2.Transform):
         return {"clouds": clouds / len(self.CLOUDS), "levels": torch.rand(5)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if isinstance(inpt, tv_tensors.Mask) or inpt.float().mean() > BRIGHT:
+        if isinstance(inpt, tv_tensors.Mask) or brightness(inpt) > BRIGHT:
             return inpt
         power, glow, eosin, ground, within = params["levels"].tolist()
         light = (inpt.float().mean(0) / 255) ** (0.4 + 0.6 * power)

@@ -52,5 +52,6 @@ def read_voc(path: Path, wanted: tuple[int, ...], contour: Contour) -> np.ndarra
         from scipy.ndimage import distance_transform_edt
 
         for region, depth in zip((inside, ~inside), contour, strict=True):
-            class_ids[region & (distance_transform_edt(region) <= depth)] = IGNORE
+            if not region.all():  # else there is no contour, and SciPy would measure from beyond a corner
+                class_ids[region & (distance_transform_edt(region) <= depth)] = IGNORE
     return class_ids
