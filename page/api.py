@@ -61,7 +61,7 @@ def segment(
 
     Args:
         task: What to find: "pets", "water", "nuclei" or "cars".
-        picture: A picture file: JPEG, PNG, WebP, BMP, GIF or TIFF, 16 bits too.
+        picture: A picture file (JPEG, PNG, WebP, BMP, GIF or TIFF); over MCP a data: address of at most 4 MB.
         formats: Files to make besides: any of mask, overlay, cutout, classes, csv, objects, coco, geojson, cvat.
         pixel_size: The side of a pixel, for areas: in µm for nuclei, in m for water, where GeoTIFFs tell it themselves.
 
@@ -100,11 +100,11 @@ def segment(
 
 @logged("segment_batch")
 def segment_batch(task: str, pictures: Sequence[GradioFile | str] | None) -> tuple[str, list[dict[str, Any]]]:
-    """Segment many pictures; a broken one does not keep the others.
+    """Segment many pictures; a broken one does not stop the others.
 
     Args:
         task: What to find: "pets", "water", "nuclei" or "cars".
-        pictures: Picture files, zips of them, or both; at most 1,000 pictures and 2 GB unpacked.
+        pictures: Pictures, zips of them, or both: 1,000 and 2 GB unpacked; over MCP data: addresses, 4 MB in all.
 
     Returns:
         A zip with a mask and an overlay of each picture and the table stats.csv
@@ -142,8 +142,8 @@ def score(task: str, picture: GradioFile | None, true_mask: GradioFile | None) -
 
     Args:
         task: What to find: "pets", "water", "nuclei" or "cars".
-        picture: A picture file.
-        true_mask: Its true mask: a PNG of class ids (255 is ignored), a black and white picture, or COCO JSON.
+        picture: A picture file; over MCP a data: address.
+        true_mask: A PNG of class ids (255 is ignored), a black and white picture, or COCO JSON; over MCP as above.
 
     Returns:
         A record of mean_iou, foreground_iou, pixel_accuracy, boundary_f, iou and dice per class, confusion, ignored
@@ -165,7 +165,7 @@ def suggest(picture: GradioFile | None) -> dict[str, Any]:
     """Say which model fits a picture.
 
     Args:
-        picture: A picture file.
+        picture: A picture file; over MCP a data: address of at most 4 MB.
 
     Returns:
         A record of task (null where none fits), reason in one sentence, familiarity (log-odds) by task

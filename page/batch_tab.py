@@ -28,7 +28,7 @@ BROKEN = "The batch ended with an error that is not yours; try again."
 INVITATION = words.stage(
     "The results line up here",
     f"Give many pictures or zips of them, up to {batch.MAX_PICTURES:,}.",
-    "A broken file does not keep the others.",
+    "A broken file does not stop the others.",
     icon=STACK_ICON,
 )
 WAITING = words.stage("Waiting for its turn…", "It begins as soon as another batch ends.", icon=STACK_ICON)
@@ -55,7 +55,7 @@ def on_cancel(job: Event | None) -> str:
     if job is None:
         return words.headline("There is no batch any more; start it again.")
     job.set()
-    return words.headline("Stopping…")
+    return words.headline("Stopping: a picture under way ends first, a batch that waits stops at its turn.")
 
 
 def on_failure(stage: str) -> Progress:
@@ -130,7 +130,7 @@ def bar(done: int, total: int, seconds: float) -> str:
     """How many of how many, the time left as far as it can be told, and a bar."""
     left = f", about {duration(seconds / done * (total - done))} left" if done else ""
     line = f'<progress max="{total}" value="{done}" aria-label="Pictures done"></progress>'
-    return words.headline(f"{done:,} of {total:,}{left}") + line
+    return f'<p class="summary">{done:,} of {total:,}{left}</p>{line}'  # not told aloud, twice a second
 
 
 def duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from gradio.context import LocalContext
 
 from page.given import Given, GradioFile, given
+from page.pictures import Look
 from page.view import Parked, View
 from segmenter import ImageError
 
@@ -21,11 +22,13 @@ class Desk:
     may end last.
 
     ``source`` is the picture, None where there is none; ``pixel_sizes`` are the sides of pixels that were typed in, by
-    their units. What models have found in the picture is put aside in files while another one's is shown.
+    their units; ``looks`` is the way of looking that was chosen last. What models have found in the picture is put
+    aside in files while another one's is shown.
     """
 
     source: Given | None = None
     pixel_sizes: dict[str, float | None] = field(default_factory=dict)
+    looks: Look = Look()
     _parked: dict[str, Parked] = field(default_factory=dict)
     _shown: Callable[[], View | None] = lambda: None
     _latest: object = None
@@ -43,6 +46,11 @@ class Desk:
     def show(self, view: View) -> None:
         """What is shown from now on; the session's own state holds it."""
         self._shown = weakref.ref(view)
+
+    def is_past(self, view: View) -> bool:
+        """Whether another view has come in the place of this one."""
+        shown = self._shown()
+        return shown is not None and shown is not view
 
     def again(self, source: Given, task: str) -> View | None:
         """What a model has found in a picture before, None where it has not read it. Another event may put another

@@ -96,7 +96,8 @@ def on_file(file: GradioFile | None, task: str, desk: Desk, *looks: Any) -> Page
 def on_clear(task: str, desk: Desk) -> Page:
     """The picture was taken away."""
     desk.begin(None)
-    return _without(task, words.INVITATION)
+    # Its place is empty already, and may hold the next picture when this arrives.
+    return _without(task, words.INVITATION)._replace(picture=gr.skip())
 
 
 def on_task(task: str, shown: GradioFile | None, desk: Desk, *looks: Any) -> Page:
@@ -131,7 +132,7 @@ def on_suggest(task: str, shown: GradioFile | None, desk: Desk) -> str:
     """The task that fits the picture, as HTML."""
     source = desk.picture(shown)
     if source is None:
-        return '<p class="hint" role="status">Give a picture first; then the model that fits it can be named.</p>'
+        return '<p class="hint" data-heard>Give a picture first; then the model that fits it can be named.</p>'
     try:
         return words.suggestion(suggest_for(source.path), task)
     except (ImageError, WeightsError, MemoryError) as error:
@@ -145,9 +146,12 @@ def on_take(event: gr.EventData, shown: GradioFile | None, desk: Desk, *looks: A
 
 
 @logged("look")
-def on_look(view: View | None, *looks: Any) -> Drawn:
-    """The way of looking changed; the network does not run."""
-    return _drawn(_held(view), Look(*looks))
+def on_look(view: View | None, desk: Desk, *looks: Any) -> Drawn:
+    """The way of looking changed; the network does not run. One that runs meanwhile is looked at in this way too."""
+    desk.looks = Look(*looks)
+    view = _held(view)
+    drawn = _drawn(view, desk.looks)
+    return Drawn(*[gr.skip()] * len(Drawn._fields)) if desk.is_past(view) else drawn
 
 
 @logged("point")
@@ -188,6 +192,7 @@ def _held(view: View | None) -> View:
 def _run(task: str, source: Given, desk: Desk, looks: Look) -> Page:
     """Predict one picture; a bad one becomes a sentence in the place of the result."""
     is_superseded = desk.begin(source)
+    desk.looks = looks
     try:
         view = desk.again(source, task) or look(source, task, is_superseded)
         if is_superseded():
@@ -206,7 +211,7 @@ def _run(task: str, source: Given, desk: Desk, looks: Look) -> Page:
             return page
         return page._replace(picture=gr.skip())
     names = TASKS[task].class_names[1:]
-    drawn = _drawn(view, looks._replace(classes=names, one=names[0]))
+    drawn = _drawn(view, desk.looks._replace(classes=names, one=names[0]))
     unit = TASKS[task].length_unit
     size = pixel_side(source.path, unit) if is_geotiff(source.path) else {**PIXEL_SIZES, **desk.pixel_sizes}.get(unit)
     measured = _measured(view, size)
@@ -251,7 +256,7 @@ def _drawn(view: View, looks: Look) -> Drawn:
     layered = looks.mode in ("Overlay", "Compare")
     name = f"{view.source.stem}-{view.shown.task.name}-{looks.mode.lower().replace(' ', '-')}"
     path = save(draw(view, looks), f"{name}.{looks.suffix}")
-    before = save(view.shown.image, f"{view.source.stem}.jpg") if compare else None
+    before = save(view.shown.image, f"{view.source.stem}-before.jpg") if compare else None
     return Drawn(
         point=gr.update(visible=not compare),
         drag=gr.update(visible=compare),

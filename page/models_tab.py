@@ -101,7 +101,7 @@ def on_sheet(task: str) -> str:
     try:
         return sheet(task)
     except WeightsError as error:
-        return f'<p class="hint" role="status">{escape(words.complaint(error))}</p>'
+        return f'<p class="hint" data-heard>{escape(words.complaint(error))}</p>'
 
 
 @lru_cache(maxsize=len(TASKS))
@@ -163,5 +163,5 @@ def build(tab: gr.Tab, settings: Mapping[str, Any]) -> None:
             shown_network = gr.HTML(network(first), elem_id="model-network", apply_default_css=False)
             shown_sheet = gr.HTML(elem_id="model-sheet", apply_default_css=False, min_height=300)
     cards = list(Card(shown_card, shown_network))
-    task.input(on_model, task, cards, show_progress="hidden", api_visibility="private")
+    task.input(on_model, task, cards, show_progress="hidden", trigger_mode="always_last", api_visibility="private")
     gr.on([tab.select, task.input], on_sheet, task, shown_sheet, **settings)

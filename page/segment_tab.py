@@ -139,13 +139,17 @@ def build(network: dict[str, Any]) -> None:
         objects_button=buttons["objects"],
     )
     looks = [mode, style, opacity, classes, one]
-    runs = {"outputs": list(page), "show_progress_on": [stage, result, slider], **network}
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    # Each is sent at once, for the desk lets the latest win; Gradio would hold a second click back until the first is
+    # answered, and send it with the first one's data.
+    at_once = {"trigger_mode": "multiple"}
+    runs = {"outputs": list(page), "show_progress_on": [stage, result, slider], **network, **at_once}
     # Without preprocessing Gradio opens no picture itself: segmenter.image judges every file.
     raw = {**runs, "preprocess": False}
     picture.input(handlers.on_upload, [picture, task, desk, *looks], **raw)
     file.upload(handlers.on_file, [file, task, desk, *looks], **raw)
-    picture.clear(handlers.on_clear, [task, desk], **runs)
-    task.input(words.about, task, about, queue=False, show_progress="hidden", api_visibility="private")
+    picture.clear(handlers.on_clear, [task, desk], list(page), queue=False, **quiet)
+    task.input(words.about, task, about, queue=False, **quiet)
     task.input(handlers.on_task, [task, picture, desk, *looks], **raw)
     gallery.click(handlers.on_example, [desk, *looks], **runs)
     advice.click(handlers.on_take, [picture, desk, *looks], **raw)
@@ -153,20 +157,21 @@ def build(network: dict[str, Any]) -> None:
         handlers.on_suggest, [task, picture, desk], advice, preprocess=False, show_progress_on=about, **network
     )
     more.click(handlers.on_more, None, [gallery, more], api_visibility="private")
-    quick = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
     gr.on(
         [control.input for control in looks],
         handlers.on_look,
-        [view, *looks],
+        [view, desk, *looks],
         list(handlers.Drawn(result, slider, point, drag, style, opacity, classes, one, scale)),
-        **quick,
+        trigger_mode="always_last",
+        **quiet,
     )
-    result.select(handlers.on_point, [view, pixel_size], point, **quick)
+    result.select(handlers.on_point, [view, pixel_size], point, **at_once, **quiet)
     pixel_size.input(
         handlers.on_pixel_size,
         [view, pixel_size, desk],
         list(handlers.Measured(summary, table, histogram, objects)),
-        **quick,
+        trigger_mode="always_last",
+        **quiet,
     )
     for name, button in buttons.items():
         button.click(

@@ -18,6 +18,7 @@ from segmenter.tasks import LONGEST_SIDE, SHORTEST_SIDE, Task, is_side
 HEADER = """
 <h1>Segmenter</h1>
 <p>Marks pets, water, cell nuclei and cars in your picture, pixel by pixel.</p>
+<p id="heard" role="status"></p>
 """
 ASK = '<p class="hint">Click on the picture to ask what is there.</p>'
 DRAG = '<p class="hint">Drag the line to compare the picture with what was found.</p>'
@@ -106,8 +107,9 @@ def sentence_of(view: View, pixel_size: float | None = None) -> str:
 
 
 def headline(text: str) -> str:
-    """The line that says what came of something, in HTML, told to those who hear the page as it changes."""
-    return f'<p class="summary" role="status">{text}</p>'
+    """The line that says what came of something, in HTML, told to those who hear the page: ``data-heard`` names what
+    page.js repeats in the one place they listen to."""
+    return f'<p class="summary" data-heard>{text}</p>'
 
 
 def took(seconds: float) -> str:
@@ -188,7 +190,7 @@ def said_of(point: Point, pixel_size: float | None, task: Task) -> str:
     if point.object is not None:
         size = extent(point.object.area, pixel_size, task) or f"{point.object.area:,} px"
         text += f", object {point.object.id} of {size}"
-    return f'<p class="point" role="status">{swatch(color)}{text}</p>'
+    return f'<p class="point" data-heard>{swatch(color)}{text}</p>'
 
 
 def about(task: str) -> str:
@@ -199,9 +201,9 @@ def suggestion(found: Suggestion, task: str) -> str:
     """Which task fits, why, and a button that takes it over unless it is chosen already."""
     if found.task is None:
         none = "<b>None fits.</b> " if found.familiarity and max(found.familiarity.values()) < 0 else ""
-        return f'<p class="hint" role="status">{none}{escape(found.reason)}</p>'
+        return f'<p class="hint" data-heard>{none}{escape(found.reason)}</p>'
     title = escape(TASKS[found.task].title)
-    text = f'<p class="hint" role="status"><b>{title}.</b> {escape(found.reason)}</p>'
+    text = f'<p class="hint" data-heard><b>{title}.</b> {escape(found.reason)}</p>'
     if found.task == task:
         return text
     return f'{text}<button type="button" class="take" data-task="{found.task}">Use {title}</button>'

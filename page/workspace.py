@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -31,6 +32,10 @@ def begin() -> Path:
             shutil.rmtree(folder, ignore_errors=True)
     tempfile.tempdir = tempfile.mkdtemp(prefix=f"segmenter-{os.getpid()}-")
     atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
+    # Parts of Gradio asked for their folder when they were imported: what MCP brings would stay there for ever.
+    for module in list(sys.modules.values()):
+        if getattr(module, "__name__", "").startswith("gradio.") and hasattr(module, "DEFAULT_TEMP_DIR"):
+            module.DEFAULT_TEMP_DIR = get_upload_folder()
     return Path(tempfile.tempdir)
 
 

@@ -33,7 +33,7 @@ class Suggestion:
             if best >= SURE:
                 return "The picture is too narrow to tell what kind it is."
             if best >= 0:
-                return "No model surely was trained on pictures like this one."
+                return "It is not clear that any model was trained on pictures like this one."
             return "None of the models was trained on pictures like this one."
         title = TASKS[self.task].title.lower()
         others = [TASKS[name].title.lower() for name, score in self.familiarity.items() if score >= SURE]

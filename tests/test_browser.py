@@ -112,6 +112,51 @@ def test_a_click_on_the_picture_asks_what_is_there(open_tab: Callable[..., Tab])
     tab.page.wait_for_selector("#point .point:has-text('pet, confidence')")
 
 
+@pytest.mark.parametrize("size", [(120, 80), (81, 160), (2400, 900)], ids=["small", "tall", "large"])
+def test_a_click_is_for_the_pixel_that_it_hits(
+    open_tab: Callable[..., Tab], tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """In a picture that is shown enlarged too, and beside it a click is for none."""
+    Image.new("RGB", size, (90, 120, 60)).save(tmp_path / "plain.png")
+    tab, asked = open_tab(), []
+    tab.upload(tmp_path / "plain.png")
+    tab.page.wait_for_selector("#result img")
+    tab.page.wait_for_function("document.querySelector('#result img').naturalWidth > 0")
+    image = tab.page.locator("#result img")
+    width, height = image.evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    box = image.bounding_box()
+    scale = min(box["width"] / width, box["height"] / height)
+    left, top = box["x"] + (box["width"] - width * scale) / 2, box["y"] + (box["height"] - height * scale) / 2
+
+    def heard(request: Any) -> None:
+        index = ((request.post_data_json or {}).get("event_data") or {}).get("index") if request.post_data else None
+        if index:
+            asked.append(index)
+
+    tab.page.on("request", heard)
+    pixels = [(3, 5), (width - 4, 4), (width // 3, height - 3), (width // 2, height // 2)]
+    for x, y in pixels:
+        tab.page.mouse.click(left + (x + 0.5) * scale, top + (y + 0.5) * scale)
+        tab.page.wait_for_timeout(400)
+    assert len(asked) == len(pixels)
+    error = 0 if scale > 1 else 2 / scale  # a browser's clicks are on whole pixels of the screen
+    for (x, y), (found_x, found_y) in zip(pixels, asked, strict=True):
+        assert abs(found_x - x) <= error and abs(found_y - y) <= error
+    beside = (left - 6, top + 9) if left - box["x"] > 8 else (left + 9, top - 6)
+    tab.page.mouse.click(*beside)
+    tab.page.wait_for_timeout(400)
+    assert len(asked) == len(pixels)
+
+
+def test_who_hears_the_page_is_told_what_changes(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab()
+    assert tab.page.inner_text("#heard") == ""
+    tab.page.click(".example >> nth=0")
+    tab.page.wait_for_function("document.querySelector('#heard').textContent.includes('The pet fills')")
+    tab.page.click("#result img")
+    tab.page.wait_for_function("document.querySelector('#heard').textContent.startsWith('pet, confidence')")
+
+
 def test_a_suggestion_is_given(open_tab: Callable[..., Tab], picture: Path) -> None:
     tab = open_tab()
     tab.page.click("#suggest")

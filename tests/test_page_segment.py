@@ -53,7 +53,7 @@ def test_looking_again_does_not_run_the_network(page: Open, fakes: dict[str, Fak
         (("One class", "Fill", 50, [], "background"), black),
         (("Confidence", "Fill", 50, [], "car"), (33, 144, 141)),  # 0.75 is halfway from 0.5 to 1
     ]:
-        found = Image.open(handlers.on_look(held, *looks).result["value"]).getpixel((30, 4))
+        found = Image.open(handlers.on_look(held, Desk(), *looks).result["value"]).getpixel((30, 4))
         assert np.abs(np.subtract(found, wanted)).max() <= 5, looks  # JPEG
     handlers.on_point(SimpleNamespace(index=[3, 2]), held, None)
     handlers.on_pixel_size(held, 2.0, Desk())
@@ -62,7 +62,7 @@ def test_looking_again_does_not_run_the_network(page: Open, fakes: dict[str, Fak
 
 def test_an_outline_is_drawn_at_the_edge(page: Open) -> None:
     held = page("cars").view
-    drawn = Image.open(handlers.on_look(held, "Overlay", "Outline", 50, ["car"], "car").result["value"])
+    drawn = Image.open(handlers.on_look(held, Desk(), "Overlay", "Outline", 50, ["car"], "car").result["value"])
     assert np.abs(np.subtract(drawn.getpixel((30, 9)), TASKS["cars"].classes[1].color)).max() < 60
     assert np.abs(np.subtract(drawn.getpixel((30, 25)), 100)).max() <= 5
 
@@ -71,7 +71,7 @@ def test_controls_stand_where_they_mean_something(page: Open) -> None:
     held = page("cars").view
     shown = {}
     for mode in MODES:
-        drawn = handlers.on_look(held, mode, *LOOKS[1:])
+        drawn = handlers.on_look(held, Desk(), mode, *LOOKS[1:])
         shown[mode] = {name for name, update in drawn._asdict().items() if update["visible"]}
     layered = {"style", "opacity", "classes"}
     assert shown == {
@@ -81,11 +81,11 @@ def test_controls_stand_where_they_mean_something(page: Open) -> None:
         "Mask": {"result", "point", "classes"},
         "One class": {"result", "point", "one"},
     }
-    assert not handlers.on_look(held, "Overlay", "Outline", *LOOKS[2:]).opacity["visible"]
+    assert not handlers.on_look(held, Desk(), "Overlay", "Outline", *LOOKS[2:]).opacity["visible"]
 
 
 def test_before_and_after_are_of_one_size(page: Open) -> None:
-    before, after = handlers.on_look(page("cars").view, "Compare", *LOOKS[1:]).slider["value"]
+    before, after = handlers.on_look(page("cars").view, Desk(), "Compare", *LOOKS[1:]).slider["value"]
     pictures = [Image.open(path) for path in (before, after)]
     assert [each.size for each in pictures] == [(60, 40)] * 2 and [each.mode for each in pictures] == ["RGB"] * 2
 
@@ -168,6 +168,23 @@ def test_what_is_superseded_shows_nothing(
     monkeypatch.setattr(handlers, "look", slow)
     assert handlers.on_upload(given(picture), "water", desk, *LOOKS) == handlers.UNCHANGED
     assert (found[0].view is None) == (later == "clear") == (desk.source is None)
+
+
+def test_a_run_ends_in_the_way_of_looking_that_was_chosen_last(
+    monkeypatch: pytest.MonkeyPatch, fakes: dict[str, FakeSegmenter], picture: Path
+) -> None:
+    """And what was drawn of the view before it no longer counts."""
+    desk, looked, found = Desk(), handlers.look, []
+    before = handlers.on_upload(given(picture), "cars", desk, *LOOKS)
+
+    def slow(source: Given, task: str, stop: Callable[[], bool]) -> view.View:
+        found.append(handlers.on_look(before.view, desk, "Confidence", *LOOKS[1:]))
+        return looked(source, task, stop)
+
+    monkeypatch.setattr(handlers, "look", slow)
+    after = handlers.on_task("pets", given(picture), desk, *LOOKS)
+    assert found[0].scale["visible"] and after.scale["visible"] and "confidence" in after.result["value"]
+    assert handlers.on_look(before.view, desk, *LOOKS) == handlers.Drawn(*[gr.skip()] * len(handlers.Drawn._fields))
 
 
 def test_a_picture_that_comes_while_another_is_put_aside_is_not_taken_for_it(
@@ -307,13 +324,13 @@ def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch, picture: Pat
 
 def test_taking_the_picture_away_empties_the_page(fakes: dict[str, FakeSegmenter]) -> None:
     for shown in (handlers.on_clear("pets", Desk()), handlers.on_upload(None, "pets", Desk(), *LOOKS)):
-        assert shown.view is None and shown.stage["visible"]
+        assert shown.view is None and shown.stage["visible"] and shown.picture == gr.skip()  # the next one may be there
         assert not shown.result["visible"] and not shown.slider["visible"] and not shown.details["visible"]
 
 
 def test_a_result_no_longer_held_is_said() -> None:
     for act in (
-        lambda: handlers.on_look(None, *LOOKS),
+        lambda: handlers.on_look(None, Desk(), *LOOKS),
         lambda: handlers.on_point(SimpleNamespace(index=[0, 0]), None, None),
         lambda: handlers.on_download("mask", None, None),
     ):

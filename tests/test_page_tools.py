@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_server import sample
+from page_server import Served, sample
 
 from page.examples import lakes_truth
 
@@ -55,6 +55,11 @@ def test_the_tools_say_what_they_take(server: str) -> None:
 def test_a_picture_is_segmented(server: str) -> None:
     answer = call(server, "segment", task="pets", picture=data_address(sample("pets")))
     assert not answer.isError and "The pet fills" in texts(answer)
+
+
+def test_what_comes_as_data_goes_where_it_is_swept(served: Served) -> None:
+    call(served.url, "suggest", picture=data_address(sample("pets")))
+    assert all(path.name.startswith("segmenter-") for path in served.folder.iterdir())
 
 
 def test_pictures_are_segmented_together(server: str) -> None:

@@ -69,7 +69,7 @@ def test_none_fits(segmenters):
     # A dark red: log-odds between 0 and what is sure
     unsure = suggest(plain(45, 0, 0), segmenters)
     assert 0 < unsure.familiarity["pets"] < SURE and unsure.task is None
-    assert unsure.reason == "No model surely was trained on pictures like this one."
+    assert unsure.reason == "It is not clear that any model was trained on pictures like this one."
     assert suggest(plain(0, 0, 0), {"cars": segmenters["cars"]}) == Suggestion(None, {})
 
 
