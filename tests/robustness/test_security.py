@@ -270,9 +270,9 @@ def test_a_session_holds_its_own_result_only(server: str) -> None:
             return "".join(reply.iter_text())
 
     assert "process_completed" in told("on_upload", "its-own", visitor.upload(PNG), "pets", None)
-    seen = told("on_look", "its-own", None)
+    seen = told("on_look", "its-own", None, None)
     assert "pets-overlay" in seen and "no longer held" not in seen
-    other = told("on_look", "another", None)
+    other = told("on_look", "another", None, None)
     assert "no longer held" in other and "pets-overlay" not in other and "Traceback" not in other
 
 
