@@ -28,7 +28,7 @@ class Desk:
 
     source: Given | None = None
     pixel_sizes: dict[str, float | None] = field(default_factory=dict)
-    looks: Look = Look()
+    looks: Look | None = None
     _parked: dict[str, Parked] = field(default_factory=dict)
     _shown: Callable[[], View | None] = lambda: None
     _latest: object = None

@@ -192,7 +192,7 @@ def _held(view: View | None) -> View:
 def _run(task: str, source: Given, desk: Desk, looks: Look) -> Page:
     """Predict one picture; a bad one becomes a sentence in the place of the result."""
     is_superseded = desk.begin(source)
-    desk.looks = looks
+    desk.looks = desk.looks or looks  # a session that was forgotten has none
     try:
         view = desk.again(source, task) or look(source, task, is_superseded)
         if is_superseded():
@@ -211,7 +211,11 @@ def _run(task: str, source: Given, desk: Desk, looks: Look) -> Page:
             return page
         return page._replace(picture=gr.skip())
     names = TASKS[task].class_names[1:]
-    drawn = _drawn(view, desk.looks._replace(classes=names, one=names[0]))
+    chosen = desk.looks
+    drawn = _drawn(view, chosen._replace(classes=names, one=names[0]))
+    while desk.looks != chosen:  # while it was drawn
+        chosen = desk.looks
+        drawn = _drawn(view, chosen._replace(classes=names, one=names[0]))
     unit = TASKS[task].length_unit
     size = pixel_side(source.path, unit) if is_geotiff(source.path) else {**PIXEL_SIZES, **desk.pixel_sizes}.get(unit)
     measured = _measured(view, size)

@@ -26,7 +26,7 @@
     const { left, top, width, height } = image.getBoundingClientRect();
     const { naturalWidth, naturalHeight } = image;
     const scale = Math.min(width / naturalWidth, height / naturalHeight);
-    if (scale <= 1) return;
+    if (!naturalWidth || scale <= 1) return;
     event.stopImmediatePropagation();
     const x = Math.floor((event.clientX - left - (width - naturalWidth * scale) / 2) / scale);
     const y = Math.floor((event.clientY - top - (height - naturalHeight * scale) / 2) / scale);
@@ -65,13 +65,13 @@
   // Who hears the page is told what changes from one place, which is there before its words are.
   const heard = new Map();
   const tell = () => {
-    const changed = [...document.querySelectorAll("[data-heard]")].filter((said) => {
-      const place = said.closest("[id]").id;
-      if (heard.get(place) === said.textContent) return false;
-      heard.set(place, said.textContent);
-      return true;
-    });
-    if (changed.length) document.querySelector("#heard").textContent = changed.map((said) => said.textContent).join(" ");
+    const line = document.querySelector("#heard");
+    const there = new Map([...document.querySelectorAll("[data-heard]")].map((one) => [one.closest("[id]").id, one.textContent]));
+    const gone = [...heard.keys()].filter((place) => !there.has(place));
+    const told = [...there].filter(([place, text]) => heard.get(place) !== text);
+    for (const place of gone) heard.delete(place);
+    for (const [place, text] of told) heard.set(place, text);
+    if (told.length || gone.length) line.textContent = told.map(([, text]) => text).join(" ");
   };
 
   const mend = () => {

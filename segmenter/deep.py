@@ -80,10 +80,13 @@ def page_as_shown(array: np.ndarray, tags: Mapping[int, Any]) -> np.ndarray:
     kinds = np.ravel(tags.get(EXTRA_SAMPLES, ()))
     kind = int(kinds[0]) if kinds.size and array.shape[2] > colours else 0
     opacity = _opacity(array[..., colours]) if kind in (MULTIPLIED, PLAIN) else None
+    # Writers call any fourth band opacity, the near infrared too: where it is one, most pixels are all there or not.
+    if opacity is not None and (opacity.max() < 1 or ((opacity > 0) & (opacity < 1)).mean() > 0.5):
+        opacity = None
     bands = array[..., :3] if array.shape[2] >= 3 and (colours == 3 or opacity is None) else array[..., :1]
     inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
     if bands.dtype == np.uint8:
-        shown = np.array(np.broadcast_to(255 - bands if inverted else bands, (*bands.shape[:2], 3)))
+        shown = np.array(np.broadcast_to(255 - bands if inverted else bands, (*bands.shape[:2], 3)), order="C")
         return shown if opacity is None else over_white(shown, opacity, kind == MULTIPLIED)
     if opacity is None:
         return stretch(bands, no_data_of(tags), inverted=inverted)

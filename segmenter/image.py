@@ -263,9 +263,11 @@ def upright(image: Image.Image) -> Image.Image:
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Pixels (H, W, 3) as a TIFF's tag of orientation turns them, which is EXIF's."""
+    if orientation == 1:
+        return pixels
     image = Image.fromarray(pixels)
     image.getexif()[ORIENTATION] = orientation
-    return pixels if orientation == 1 else np.array(ImageOps.exif_transpose(image))
+    return np.array(ImageOps.exif_transpose(image))
 
 
 def _decode_high_bytes(image: Image.Image, name: str) -> np.ndarray:

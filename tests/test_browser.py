@@ -20,6 +20,8 @@ from page import downloads
 from page.examples import examples
 from segmenter import TASKS
 
+LOADED = "document.querySelector('#result img')?.naturalWidth > 0"
+
 pytest_plugins = ["page_fakes", "page_server", "page_browser"]
 
 every_look = pytest.mark.parametrize(
@@ -108,6 +110,7 @@ def test_a_click_on_the_picture_asks_what_is_there(open_tab: Callable[..., Tab])
     tab = open_tab()
     tab.page.click(".example >> nth=0")
     tab.page.wait_for_selector("#result img")
+    tab.page.wait_for_function(LOADED)
     tab.page.click("#result img")  # its middle is the cat's face
     tab.page.wait_for_selector("#point .point:has-text('pet, confidence')")
 
@@ -121,7 +124,7 @@ def test_a_click_is_for_the_pixel_that_it_hits(
     tab, asked = open_tab(), []
     tab.upload(tmp_path / "plain.png")
     tab.page.wait_for_selector("#result img")
-    tab.page.wait_for_function("document.querySelector('#result img').naturalWidth > 0")
+    tab.page.wait_for_function(LOADED)
     image = tab.page.locator("#result img")
     width, height = image.evaluate("image => [image.naturalWidth, image.naturalHeight]")
     box = image.bounding_box()
@@ -153,6 +156,7 @@ def test_who_hears_the_page_is_told_what_changes(open_tab: Callable[..., Tab]) -
     assert tab.page.inner_text("#heard") == ""
     tab.page.click(".example >> nth=0")
     tab.page.wait_for_function("document.querySelector('#heard').textContent.includes('The pet fills')")
+    tab.page.wait_for_function(LOADED)
     tab.page.click("#result img")
     tab.page.wait_for_function("document.querySelector('#heard').textContent.startsWith('pet, confidence')")
 

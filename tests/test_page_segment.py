@@ -184,6 +184,9 @@ def test_a_run_ends_in_the_way_of_looking_that_was_chosen_last(
     monkeypatch.setattr(handlers, "look", slow)
     after = handlers.on_task("pets", given(picture), desk, *LOOKS)
     assert found[0].scale["visible"] and after.scale["visible"] and "confidence" in after.result["value"]
+    # Also one that was chosen while the run waited, and so was not sent with it.
+    waited = handlers.on_task("nuclei", given(picture), desk, *LOOKS)
+    assert waited.scale["visible"]
     assert handlers.on_look(before.view, desk, *LOOKS) == handlers.Drawn(*[gr.skip()] * len(handlers.Drawn._fields))
 
 

@@ -96,7 +96,8 @@ def _mode(path: Path) -> int:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a path that none can have
         return 0
     except OSError as error:
-        return 0 if error.errno == errno.ELOOP else stat.S_IFREG
+        # A ring of links, or on Windows a pattern, which no file can be called.
+        return 0 if error.errno in (errno.ELOOP, errno.EINVAL) else stat.S_IFREG
 
 
 def _walk(folder: Path) -> Iterator[Path]:
