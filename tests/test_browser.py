@@ -115,7 +115,9 @@ def test_a_click_on_the_picture_asks_what_is_there(open_tab: Callable[..., Tab])
     tab.page.wait_for_selector("#point .point:has-text('pet, confidence')")
 
 
-@pytest.mark.parametrize("size", [(120, 80), (81, 160), (2400, 900)], ids=["small", "tall", "large"])
+@pytest.mark.parametrize(
+    "size", [(120, 80), pytest.param((81, 160), marks=pytest.mark.slow), (2400, 900)], ids=["small", "tall", "large"]
+)
 def test_a_click_is_for_the_pixel_that_it_hits(
     open_tab: Callable[..., Tab], tmp_path: Path, size: tuple[int, int]
 ) -> None:

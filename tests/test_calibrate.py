@@ -183,6 +183,7 @@ def nuclei_config(config: Config, familiarity: Familiarity) -> Config:
     return replace(config, **changes, input_policy="tile", overlap=16, familiarity=familiarity)
 
 
+@pytest.mark.slow
 def test_drawn_pictures_are_pictures():
     pictures = list(drawn())
     assert len(pictures) == 7 * (8 + 4 + 4 + 2) + 10

@@ -102,7 +102,7 @@ def test_a_failing_openvino_leaves_one_line_and_pytorch(folder, monkeypatch, cap
         load_engine(folder, "cpu", "openvino")
 
 
-@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("cached", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_prediction_needs_no_pytorch_in_its_process(folder, cached):
     """Not even to convert a network: that is done by a process of its own."""
     if cached:
@@ -254,6 +254,7 @@ print((status("VmRSS") - before) / 2**20)
 """
 
 
+@pytest.mark.slow
 @on_linux
 def test_windows_of_many_shapes_do_not_fill_the_memory():
     """Without a limit the kernels of 60 more shapes are 300 MB."""
@@ -287,6 +288,8 @@ def test_the_committed_models_agree_whatever_the_engine(task):
 
 # ---------------------------------------------------------------- the cache
 
+OFTEN_DAMAGED = {("encoder.bin", "cut"), ("decoder.xml", "gone"), ("checksums", "noise")}  # the others are slow
+
 
 def test_a_network_is_converted_once(folder, monkeypatch):
     _, config = load_network(folder)
@@ -314,8 +317,14 @@ def test_what_is_no_part_of_the_network_makes_no_other_entry(folder):
     assert converted(folder, config) == converted(folder, other)
 
 
-@pytest.mark.parametrize("name", ["encoder.bin", "decoder.bin", "decoder.xml", "checksums"])
-@pytest.mark.parametrize("damage", ["cut", "gone", "noise"])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        pytest.param(name, damage, marks=[] if (name, damage) in OFTEN_DAMAGED else pytest.mark.slow)
+        for name in ("encoder.bin", "decoder.bin", "decoder.xml", "checksums")
+        for damage in ("cut", "gone", "noise")
+    ],
+)
 def test_a_damaged_entry_is_made_again(folder, name, damage):
     _, config = load_network(folder)
     file = converted(folder, config) / name

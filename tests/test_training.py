@@ -234,6 +234,7 @@ def test_a_task_of_one_split_takes_no_other(root, tmp_path, capsys):
     assert capsys.readouterr().err == "error: nuclei has one split only, the published one; leave --split out.\n"
 
 
+@pytest.mark.slow
 def test_a_damaged_picture_is_one_sentence_from_a_worker_too(tmp_path):
     root = write_all(tmp_path / "data")
     for image in water.examples(root, "train", water.RECIPES["base"]):
@@ -430,23 +431,19 @@ def test_a_finished_teacher_is_resumed_with_the_options_of_then_only(root, tmp_p
     main(training, arguments(root, tmp_path, "--resume"))
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
+def test_a_slip_costs_no_earlier_run(root, tmp_path, capsys):
+    main(small(water.TRAINING, epochs=1), arguments(root, tmp_path))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    for options, said in (
         (["--data", "nowhere"], "is not at nowhere"),
         (["--precision", "half"], "lightning takes no such --precision or --devices ("),
         (["--encoder", "none.safetensors"], "none.safetensors"),
         (["--start", "nowhere"], "nowhere has no readable config.json"),
-    ],
-    ids=lambda value: value[0].strip("-") if isinstance(value, list) else "",
-)
-def test_a_slip_costs_no_earlier_run(root, tmp_path, capsys, options, said):
-    main(small(water.TRAINING, epochs=1), arguments(root, tmp_path))
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(SystemExit):
-        main(small(water.TRAINING, epochs=1), [*arguments(root, tmp_path), *options])
-    assert said in capsys.readouterr().err
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+    ):
+        with pytest.raises(SystemExit):
+            main(small(water.TRAINING, epochs=1), [*arguments(root, tmp_path), *options])
+        assert said in capsys.readouterr().err
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before, options
 
 
 @pytest.mark.parametrize("option", ["--epochs", "--batch", "--limit", "--workers"])
