@@ -36,8 +36,7 @@ def make(view: View, name: str, look: Look, pixel_size: float | None = None) -> 
     result = view.result()
     drawn = None
     if name in ("all", "overlay"):
-        labels = None if view.labels is None else result.instances()
-        drawn = draw(replace(view, shown=result, labels=labels), look._replace(mode=MODES[0]))
+        drawn = draw(replace(view, shown=result), look._replace(mode=MODES[0]))
     return write(result, view.source, name, pixel_size, drawn)
 
 

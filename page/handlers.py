@@ -211,11 +211,11 @@ def _run(task: str, source: Given, desk: Desk, looks: Look) -> Page:
             return page
         return page._replace(picture=gr.skip())
     names = TASKS[task].class_names[1:]
-    chosen = desk.looks
-    drawn = _drawn(view, chosen._replace(classes=names, one=names[0]))
-    while desk.looks != chosen:  # while it was drawn
+    while True:  # again where another way of looking was chosen while it was drawn
         chosen = desk.looks
         drawn = _drawn(view, chosen._replace(classes=names, one=names[0]))
+        if desk.looks == chosen:
+            break
     unit = TASKS[task].length_unit
     size = pixel_side(source.path, unit) if is_geotiff(source.path) else {**PIXEL_SIZES, **desk.pixel_sizes}.get(unit)
     measured = _measured(view, size)

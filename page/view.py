@@ -48,19 +48,22 @@ class Kept:
 class View:
     """One result as the page shows it.
 
-    ``shown`` is at most DISPLAY_SIDE pixels long, and so are ``labels``, the ids of objects int32 (H, W), None where
-    the task counts none, as ``objects`` is. ``stats``, ``objects`` and ``size`` (height, width) belong to the picture
-    at its own size. ``source`` is the picture's file.
+    ``shown`` is at most DISPLAY_SIDE pixels long. ``stats``, ``objects``, None where the task counts none, and ``size``
+    (height, width) belong to the picture at its own size. ``source`` is the picture's file.
     """
 
     shown: Segmentation
-    labels: np.ndarray | None
     stats: list[ClassStats]
     objects: list[ObjectStats] | None
     size: tuple[int, int]
     seconds: float
     source: Given
     kept: Kept | None = field(default=None, repr=False)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """The ids of objects int32 (H, W) as ``shown``, None where the task counts none."""
+        return self.shown.instances() if self.shown.task.has_objects else None
 
     def result(self) -> Segmentation:
         """The result at the picture's own size."""
@@ -103,7 +106,6 @@ def _view(result: Segmentation, source: Given, seconds: float, kept: Kept | None
     shown = shrink(result, DISPLAY_SIDE)
     return View(
         shown=shown,
-        labels=shown.instances() if result.task.has_objects else None,
         stats=result.stats(),
         objects=objects(result) if result.task.has_objects else None,
         size=result.class_ids.shape,

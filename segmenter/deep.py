@@ -12,7 +12,7 @@ import numpy as np
 # multiplied by it already; and GDAL's, the value of what was not measured, as text.
 PHOTOMETRIC, WHITE_IS_ZERO, RGB, PRINTED = 262, 0, 2, 5
 EXTRA_SAMPLES, MULTIPLIED, PLAIN = 338, 1, 2
-ORIENTATION = 274  # EXIF's too
+ORIENTATION = 274  # EXIF's too; 1 is upright
 NO_DATA = 42113
 TAGS = (PHOTOMETRIC, EXTRA_SAMPLES, ORIENTATION, NO_DATA)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from segmenter.deep import ORIENTATION
 from segmenter.tasks import is_side
 
 # ModelPixelScale, ModelTiepoint and ModelTransformation (OGC GeoTIFF 1.1, 19-008r4).
 GEOTIFF_TAGS = (33550, 33922, 34264)
-ORIENTATION = 274  # of TIFF 6.0; 1 is upright
 WGS84_A, WGS84_E2 = 6_378_137.0, 0.00669437999014  # metres; the square of the eccentricity
 FARTHEST = {"metres": 1e8, "degrees": 720}  # from where no map begins; PROJ would take hours to come back from there
 MAP_STRETCH = 0.01  # UTM and national grids are true to a thousandth or so

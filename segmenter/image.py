@@ -166,7 +166,7 @@ def _read_bytes(data: bytes, name: str, max_pixels: int) -> np.ndarray:
             return _read_deep_tiff(data, name, max_pixels)
         # The bits of a PNG's values, and what they are: 0 is grey, which is read deep.
         deep = image.format == "PNG" and data[24] == 16 and data[25] != 0
-        return _decode_high_bytes(image, name) if deep else _decode(image, name)
+        return _decode(image, name, high_bytes=deep)
 
 
 def open_image(data: bytes) -> Image.Image:
@@ -233,12 +233,14 @@ def _read_deep_tiff(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     return _turned(shown, orientation)
 
 
-def _decode(image: Image.Image, name: str) -> np.ndarray:
+def _decode(image: Image.Image, name: str, high_bytes: bool = False) -> np.ndarray:
     try:
         image.load()
         tags = getattr(image, "tag_v2", {})
         with contextlib.suppress(Exception):  # broken EXIF: the pixels are still good
             image = upright(image)
+        if high_bytes:
+            return _stretch_high_bytes(np.asarray(image.convert("RGBA")), name)
         if image.mode in ("F", "I") or image.mode.startswith("I;16"):
             inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
             return stretch(np.asarray(image)[..., None], no_data_of(tags), inverted=inverted)
@@ -248,7 +250,7 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
             white.paste(image, mask=image.getchannel("A"))
             image = white
         return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-    except MemoryError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         raise _damaged(name) from error
@@ -270,17 +272,9 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.array(ImageOps.exif_transpose(image))
 
 
-def _decode_high_bytes(image: Image.Image, name: str) -> np.ndarray:
-    """A PNG of 16 bits in colour or with opacity, which Pillow cuts down to the high bytes, stretched as others are."""
-    try:
-        image.load()
-        with contextlib.suppress(Exception):
-            image = upright(image)
-        values = np.asarray(image.convert("RGBA"))
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise _damaged(name) from error
+def _stretch_high_bytes(values: np.ndarray, name: str) -> np.ndarray:
+    """A PNG of 16 bits in colour or with opacity, which Pillow cuts down to the high bytes (H, W, 4), stretched as
+    others are."""
     colours, opacity = values[..., :3], values[..., 3]
     if 0 < colours.max(where=opacity[..., None] > 0, initial=0) < LEAST_HIGH_BYTE:
         raise ImageError(f"{name} is a 16-bit PNG that uses only its lowest values; save it as an uncompressed TIFF.")
