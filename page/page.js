@@ -17,26 +17,99 @@
     });
   });
 
-  // Gradio takes a picture that is shown enlarged for one in its own size: a click goes on from where it would look for
-  // the pixel that was meant, and one beside the picture goes nowhere. Browsers may cut to whole pixels of the screen
-  // what Gradio then rounds, hence the 0.49.
-  document.addEventListener("click", (event) => {
-    const image = event.isTrusted && event.detail ? event.target.closest("#result button")?.querySelector("img") : null;
-    if (!image) return;
+  // Where a picture lies in its place on the screen: the screen's pixels per pixel of it, and its upper left corner.
+  const lie = (image) => {
     const { left, top, width, height } = image.getBoundingClientRect();
     const { naturalWidth, naturalHeight } = image;
     const scale = Math.min(width / naturalWidth, height / naturalHeight);
-    if (!naturalWidth || scale <= 1) return;
+    return { scale, left: left + (width - naturalWidth * scale) / 2, top: top + (height - naturalHeight * scale) / 2 };
+  };
+
+  // An event of a mouse at a place that is laid over its own, which browsers cut to whole pixels of the screen.
+  const mouse = (type, clientX, clientY) =>
+    Object.defineProperties(new MouseEvent(type, { bubbles: true, view: window }), {
+      clientX: { value: clientX },
+      clientY: { value: clientY },
+    });
+
+  // Gradio takes a picture that is shown enlarged for one in its own size: a pixel is asked for where it would look.
+  const ask = (image, [x, y]) => {
+    const { left, top, width, height } = image.getBoundingClientRect();
+    const step = Math.min(lie(image).scale, 1);
+    const before = [(width - image.naturalWidth * step) / 2, (height - image.naturalHeight * step) / 2];
+    image.dispatchEvent(mouse("click", left + before[0] + x * step, top + before[1] + y * step));
+  };
+
+  // The pixel that is asked for last, in parts of the picture's sides: the keyboard's cross stays there.
+  const RESULT = "#result button:has(img)";
+  const cross = [0.5, 0.5];
+  const sides = (image) => [image.naturalWidth, image.naturalHeight];
+  const crossed = (image) => sides(image).map((side, axis) => Math.floor(cross[axis] * side));
+  const moveCross = (image, pixel) => sides(image).forEach((side, axis) => { cross[axis] = (pixel[axis] + 0.5) / side; });
+  const drawCross = (button) => {
+    const image = button.querySelector("img");
+    const { scale, left, top } = lie(image);
+    const [x, y] = crossed(image);
+    const place = button.getBoundingClientRect();
+    button.style.setProperty("--cross-x", `${left + (x + 0.5) * scale - place.left}px`);
+    button.style.setProperty("--cross-y", `${top + (y + 0.5) * scale - place.top}px`);
+  };
+  // A click asks for the pixel that it hits, one beside the picture for none, and a key that presses for the cross's.
+  document.addEventListener("click", (event) => {
+    const image = event.isTrusted ? event.target.closest(RESULT)?.querySelector("img") : null;
+    if (!image?.naturalWidth) return;
     event.stopImmediatePropagation();
-    const x = Math.floor((event.clientX - left - (width - naturalWidth * scale) / 2) / scale);
-    const y = Math.floor((event.clientY - top - (height - naturalHeight * scale) / 2) / scale);
-    if (x < 0 || y < 0 || x >= naturalWidth || y >= naturalHeight) return;
-    image.dispatchEvent(new PointerEvent("click", {
-      bubbles: true,
-      clientX: left + (width - naturalWidth) / 2 + x + 0.49,
-      clientY: top + (height - naturalHeight) / 2 + y + 0.49,
-    }));
+    if (event.detail) {
+      const { scale, left, top } = lie(image);
+      const pixel = [(event.clientX - left) / scale, (event.clientY - top) / scale].map(Math.floor);
+      if (sides(image).some((side, axis) => pixel[axis] < 0 || pixel[axis] >= side)) return;
+      moveCross(image, pixel);
+    }
+    ask(image, crossed(image));
   }, true);
+
+  // The line of the comparison goes where it is pressed.
+  const LINE = "#slider [data-testid=slider]";
+  const tellLine = (line) => {
+    const place = line.parentElement.getBoundingClientRect();
+    const { left, width } = line.getBoundingClientRect();
+    const at = left + width / 2 - place.left;
+    line.setAttribute("aria-valuenow", Math.round((100 * at) / place.width));
+    return { place, at };
+  };
+  const moveLine = (line, by) => {
+    const { place, at } = tellLine(line);
+    const to = Math.min(Math.max(at + by * place.width, 0), place.width);
+    line.dispatchEvent(mouse("mousedown", place.left + to, place.top));
+    window.dispatchEvent(mouse("mouseup", place.left + to, place.top));
+    requestAnimationFrame(() => tellLine(line));
+  };
+
+  // Arrow keys move both, with Shift by less; the pixel under the cross is asked for when the key is let go.
+  const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  document.addEventListener("focusin", ({ target }) => {
+    if (target.matches(RESULT)) drawCross(target);
+    if (target.matches(LINE)) tellLine(target);
+  });
+  document.addEventListener("keydown", (event) => {
+    const { target, shiftKey } = event;
+    const arrow = ARROWS[event.key];
+    if (!arrow || event.ctrlKey || event.altKey || event.metaKey || !target.matches(`${RESULT}, ${LINE}`)) return;
+    event.preventDefault();
+    if (target.matches(LINE)) {
+      moveLine(target, (arrow[0] - arrow[1]) * (shiftKey ? 0.002 : 0.02));
+      return;
+    }
+    const image = target.querySelector("img");
+    const step = shiftKey ? 1 : Math.max(1, Math.round(Math.max(...sides(image)) / 40));
+    const last = sides(image).map((side) => side - 1);
+    moveCross(image, crossed(image).map((at, axis) => Math.min(Math.max(at + step * arrow[axis], 0), last[axis])));
+    drawCross(target);
+  });
+  document.addEventListener("keyup", ({ target, key }) => {
+    const image = key in ARROWS && target.matches(RESULT) ? target.querySelector("img") : null;
+    if (image) ask(image, crossed(image));
+  });
 
   // On a phone the examples stand under the result: show it when one is chosen.
   document.addEventListener("click", (event) => {
@@ -60,6 +133,12 @@
     for (const image of document.querySelectorAll("#slider img")) {
       image.alt = /-compare\.\w+$/.test(image.src) ? `After: ${found}` : "Before: the picture you gave";
     }
+    const line = document.querySelector(LINE);
+    if (!line || line.tabIndex === 0) return;
+    line.tabIndex = 0;
+    line.setAttribute("role", "slider");
+    line.setAttribute("aria-label", "Line between the picture and what was found");
+    tellLine(line);
   };
 
   // Who hears the page is told what changes from one place, which is there before its words are.

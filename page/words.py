@@ -20,8 +20,11 @@ HEADER = """
 <p>Marks pets, water, cell nuclei and cars in your picture, pixel by pixel.</p>
 <p id="heard" role="status"></p>
 """
-ASK = '<p class="hint">Click on the picture to ask what is there.</p>'
-DRAG = '<p class="hint">Drag the line to compare the picture with what was found.</p>'
+ASK = (
+    '<p class="hint">Click on the picture to ask what is there.'
+    '<span class="keys"> The arrow keys move the cross, with Shift by one pixel.</span></p>'
+)
+DRAG = '<p class="hint">Drag the line, or move it with the arrow keys, to compare the picture with what was found.</p>'
 
 # Of the table of objects, without a size of a pixel.
 COLUMNS = ("id", "area (px)", "x (px)", "y (px)", "diameter (px)", "eccentricity")

@@ -106,6 +106,19 @@ def test_looking_changes_the_picture(open_tab: Callable[..., Tab]) -> None:
     assert tab.page.inner_text("#summary .facts") == facts
 
 
+def pixels_asked(tab: Tab) -> list[list[int]]:
+    """The pixels (x, y) of the result that the page asks about from now on."""
+    asked: list[list[int]] = []
+
+    def heard(request: Any) -> None:
+        index = ((request.post_data_json or {}).get("event_data") or {}).get("index") if request.post_data else None
+        if index:
+            asked.append(index)
+
+    tab.page.on("request", heard)
+    return asked
+
+
 def test_a_click_on_the_picture_asks_what_is_there(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab()
     tab.page.click(".example >> nth=0")
@@ -123,7 +136,8 @@ def test_a_click_is_for_the_pixel_that_it_hits(
 ) -> None:
     """In a picture that is shown enlarged too, and beside it a click is for none."""
     Image.new("RGB", size, (90, 120, 60)).save(tmp_path / "plain.png")
-    tab, asked = open_tab(), []
+    tab = open_tab()
+    asked = pixels_asked(tab)
     tab.upload(tmp_path / "plain.png")
     tab.page.wait_for_selector("#result img")
     tab.page.wait_for_function(LOADED)
@@ -133,12 +147,6 @@ def test_a_click_is_for_the_pixel_that_it_hits(
     scale = min(box["width"] / width, box["height"] / height)
     left, top = box["x"] + (box["width"] - width * scale) / 2, box["y"] + (box["height"] - height * scale) / 2
 
-    def heard(request: Any) -> None:
-        index = ((request.post_data_json or {}).get("event_data") or {}).get("index") if request.post_data else None
-        if index:
-            asked.append(index)
-
-    tab.page.on("request", heard)
     pixels = [(3, 5), (width - 4, 4), (width // 3, height - 3), (width // 2, height // 2)]
     for x, y in pixels:
         tab.page.mouse.click(left + (x + 0.5) * scale, top + (y + 0.5) * scale)
@@ -151,6 +159,42 @@ def test_a_click_is_for_the_pixel_that_it_hits(
     tab.page.mouse.click(*beside)
     tab.page.wait_for_timeout(400)
     assert len(asked) == len(pixels)
+
+
+@pytest.mark.parametrize("size", [(120, 80), (2400, 900)], ids=["small", "large"])
+def test_the_keyboard_asks_for_a_pixel_too(open_tab: Callable[..., Tab], tmp_path: Path, size: tuple[int, int]) -> None:
+    """Arrow keys go a fortieth of the longer side, with Shift a pixel, and not beyond the picture."""
+    Image.new("RGB", size, (90, 120, 60)).save(tmp_path / "plain.png")
+    tab = open_tab()
+    asked = pixels_asked(tab)
+    tab.upload(tmp_path / "plain.png")
+    tab.page.wait_for_selector("#result img")
+    tab.page.wait_for_function(LOADED)
+    width, height = tab.page.locator("#result img").evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    assert not tab.page.is_visible("#point .keys")
+    tab.page.focus("#result button:has(img)")
+    for key in ("Enter", "ArrowRight", "Shift+ArrowDown", "Shift+ArrowLeft", *["ArrowUp"] * 30):
+        tab.page.keyboard.press(key)
+    tab.page.wait_for_selector("#point .point:has-text('background, confidence')")
+    step = width // 40
+    right, middle = width // 2 + step, height // 2
+    assert asked[:4] == [[width // 2, middle], [right, middle], [right, middle + 1], [right - 1, middle + 1]]
+    assert asked[-1] == [right - 1, 0]
+
+
+def test_the_keyboard_moves_the_line_of_the_comparison(open_tab: Callable[..., Tab], picture: Path) -> None:
+    tab = open_tab()
+    tab.upload(picture)
+    tab.page.wait_for_selector("#result img")
+    tab.page.click("#mode label:has(input[value=Compare])")
+    line = tab.page.locator("#slider [role=slider]")
+    line.focus()
+    width = tab.page.locator("#slider [role=slider] >> xpath=..").bounding_box()["width"]
+    before = line.bounding_box()["x"]
+    for key in ("ArrowRight", "ArrowUp", "Shift+ArrowRight"):
+        line.press(key)
+    tab.page.wait_for_function("document.querySelector('#slider [role=slider]').ariaValueNow == 54")
+    assert line.bounding_box()["x"] - before == pytest.approx(0.042 * width, abs=0.5)
 
 
 def test_who_hears_the_page_is_told_what_changes(open_tab: Callable[..., Tab]) -> None:
