@@ -207,7 +207,7 @@ def _read_deep_tiff(data: bytes, name: str, max_pixels: int) -> np.ndarray:
                     f"{name} takes {page.nbytes / 1e6:.0f} MB when decoded, the limit is {limit / 1e6:g}; "
                     "save three of its bands or make it smaller."
                 )
-            check_segments(page, data, limit)
+            check_segments(page, limit)
             tags = {code: tag.value for code in TAGS if (tag := page.tags.get(code)) is not None}
             if tags.get(PHOTOMETRIC) == PRINTED:
                 raise ImageError(f"{name} is a deep TIFF in the colours of a printer (CMYK); save it in RGB.")

@@ -1,5 +1,6 @@
 import contextlib
 import io
+import itertools
 import struct
 import warnings
 import zlib
@@ -189,6 +190,26 @@ def test_deep_colour_tiffs(dtype, bands, bigtiff, planar):
     assert_ramp(read[..., 0])
     assert_ramp(read[..., 1], backwards=True)
     assert_ramp(read[..., 2])
+
+
+@pytest.mark.parametrize(
+    ("compression", "predictor"),
+    [*itertools.product(["lzw", "zlib", "zstd"], [False, True]), ("packbits", False)],
+)
+@pytest.mark.parametrize("bands", [1, 6])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_packed_deep_tiffs(dtype, bands, predictor, compression):
+    """As programs for maps and microscopes write them."""
+    deep = np.random.default_rng(3).integers(0, 9999, (37, 50, bands)).astype(dtype).squeeze()
+    options = {"photometric": "minisblack", "planarconfig": "contig"} if bands > 1 else {}
+    packed = encode_tiff(deep, compression=compression, predictor=predictor, tile=(16, 32), **options)
+    assert (read_image(packed) == read_image(encode_tiff(deep, **options))).all()
+
+
+def test_a_compression_that_may_grow_is_refused(refusal):
+    data = encode_tiff(np.zeros((8, 9, 3), np.uint16), photometric="rgb", compression="lzma")
+    with refusal(ImageError, "the upload is a TIFF of deep values", "not read here", "LZW or Deflate"):
+        read_image(data)
 
 
 def test_not_a_number_and_infinity():
@@ -547,8 +568,10 @@ def test_truncated_files(refusal, noise, format_name, part):
 @pytest.mark.filterwarnings("ignore:Truncated File Read")
 @pytest.mark.parametrize("part", [0.01, 0.3, 0.6, 0.9])
 @pytest.mark.parametrize("bands", [3, 6])
-def test_truncated_deep_tiffs(refusal, bands, part):
-    data = encode_tiff(np.random.default_rng(0).integers(0, 9999, (32, 32, bands), np.uint16), photometric="rgb")
+@pytest.mark.parametrize("compression", [None, "lzw"])
+def test_truncated_deep_tiffs(refusal, compression, bands, part):
+    values = np.random.default_rng(0).integers(0, 9999, (32, 32, bands), np.uint16)
+    data = encode_tiff(values, photometric="rgb", compression=compression)
     with refusal(ImageError, "the upload is a TIFF that cannot be decoded", "save it"):
         read_image(data[: int(len(data) * part)])
 

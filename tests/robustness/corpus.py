@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
+import imagecodecs
 import numpy as np
 from PIL import Image, PngImagePlugin
 
@@ -16,6 +18,7 @@ from .files import (
     bmp_header,
     cmyk_of_adobe,
     encode,
+    endless_deflate,
     gif_header,
     jpeg_header,
     many_scans,
@@ -55,6 +58,12 @@ def _float(value: float) -> np.ndarray:
 
 def _noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
     return np.random.default_rng(1).integers(0, np.iinfo(dtype).max, shape, dtype)
+
+
+def _packed_bands(dtype: type, **options: Any) -> bytes:
+    """Four bands as programs for maps write them."""
+    bands = (_noise(HEIGHT, WIDTH, 4, dtype=np.uint16) >> 2).astype(dtype)
+    return tiff(bands, photometric="minisblack", planarconfig="contig", **options)
 
 
 def _oriented(orientation: int) -> bytes:
@@ -150,7 +159,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("tags.png", lambda: encode(photo(), "PNG", exif=same_bytes(2_000, 1_000_000))),
     Kind("tags.webp", lambda: encode(photo(), "WEBP", exif=same_bytes(2_000, 1_000_000))),
     Kind("tags.jpg", lambda: tags_of_jpeg(same_bytes(2_500, 30_000))),
-    Kind("strip-bomb.tif", lambda: strip_that_grows(1_500), None, "unpacks to more", heavy=True),
+    Kind("strip-bomb.tif", lambda: strip_that_grows(8, endless_deflate(1_500)), None, "cannot be decoded", heavy=True),
+    Kind("lzw-bomb.tif", lambda: strip_that_grows(5, imagecodecs.lzw_encode(bytes(300_000_000))), (16, 16), heavy=True),
+    Kind("zstd-bomb.tif", lambda: strip_that_grows(50_000, imagecodecs.zstd_encode(bytes(300_000_000))), None),
     Kind("tile-bomb.tif", lambda: tiff_claim(200, 200, (322, 4, 1, 60_000), (323, 4, 1, 60_000)), None),
     Kind("scans.jpg", lambda: many_scans(4_000, 3_000), None, "more than 100 scans"),
     # Damaged
@@ -191,6 +202,11 @@ KINDS: tuple[Kind, ...] = (
     Kind("one-bit.tif", lambda: encode(photo("1"), "TIFF", compression="group4")),
     Kind("16-bit.png", lambda: encode(_noise(HEIGHT, WIDTH, dtype=np.uint16), "PNG")),
     Kind("16-bit.tif", lambda: tiff(_noise(HEIGHT, WIDTH, 3, dtype=np.uint16), photometric="rgb")),
+    Kind("lzw.tif", lambda: tiff(_noise(HEIGHT, WIDTH, 3, dtype=np.uint16), photometric="rgb", compression="lzw")),
+    Kind("predicted.tif", lambda: _packed_bands(np.uint16, compression="lzw", predictor=True)),
+    Kind("predicted-decimals.tif", lambda: _packed_bands(np.float32, compression="zlib", predictor=True)),
+    Kind("zstd.tif", lambda: _packed_bands(np.uint16, compression="zstd", tile=(16, 32))),
+    Kind("packbits.tif", lambda: _packed_bands(np.int16, compression="packbits")),
     Kind("32-bit.tif", lambda: tiff(_noise(HEIGHT, WIDTH, dtype=np.uint32))),
     Kind("64-bit.tif", lambda: tiff(_noise(HEIGHT, WIDTH, dtype=np.uint64))),
     Kind("nan.tif", lambda: tiff(_float(np.nan))),

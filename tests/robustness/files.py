@@ -110,16 +110,19 @@ def tags_of_jpeg(exif: bytes) -> bytes:
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 8) + b"Exif\0\0" + exif + data[2:]
 
 
-def strip_that_grows(megabytes: int) -> bytes:
-    """A TIFF of 16x16 pixels in three bands of 16 bits, whose strip unpacks to zeros without end."""
+def endless_deflate(megabytes: int) -> bytes:
     packer = zlib.compressobj(9)
-    strip = b"".join([*(packer.compress(bytes(1_000_000)) for _ in range(megabytes)), packer.flush()])
+    return b"".join([*(packer.compress(bytes(1_000_000)) for _ in range(megabytes)), packer.flush()])
+
+
+def strip_that_grows(compression: int, packed: bytes) -> bytes:
+    """A TIFF of 16x16 pixels in three bands of 16 bits, whose one strip unpacks to far more."""
     place = 8 + 2 + 12 * 9 + 4
     tags = tiff_tags(
-        (256, 3, 1, 16), (257, 3, 1, 16), (258, 3, 3, place), (259, 3, 1, 8), (262, 3, 1, 2),
-        (273, 4, 1, place + 6), (277, 3, 1, 3), (278, 3, 1, 16), (279, 4, 1, len(strip)),
+        (256, 3, 1, 16), (257, 3, 1, 16), (258, 3, 3, place), (259, 3, 1, compression), (262, 3, 1, 2),
+        (273, 4, 1, place + 6), (277, 3, 1, 3), (278, 3, 1, 16), (279, 4, 1, len(packed)),
     )  # fmt: skip
-    return tags + struct.pack("<HHH", 16, 16, 16) + strip
+    return tags + struct.pack("<HHH", 16, 16, 16) + packed
 
 
 def many_scans(side: int, scans: int) -> bytes:
