@@ -80,8 +80,7 @@ def page_as_shown(array: np.ndarray, tags: Mapping[int, Any]) -> np.ndarray:
     kinds = np.ravel(tags.get(EXTRA_SAMPLES, ()))
     kind = int(kinds[0]) if kinds.size and array.shape[2] > colours else 0
     opacity = _opacity(array[..., colours]) if kind in (MULTIPLIED, PLAIN) else None
-    # Writers call any fourth band opacity, the near infrared too: where it is one, most pixels are all there or not.
-    if opacity is not None and (opacity.max() < 1 or ((opacity > 0) & (opacity < 1)).mean() > 0.5):
+    if opacity is not None and not is_opacity(opacity, 1):
         opacity = None
     bands = array[..., :3] if array.shape[2] >= 3 and (colours == 3 or opacity is None) else array[..., :1]
     inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
@@ -93,6 +92,12 @@ def page_as_shown(array: np.ndarray, tags: Mapping[int, Any]) -> np.ndarray:
     if kind == MULTIPLIED:
         bands = bands / np.where(opacity > 0, opacity, 1)[..., None]
     return over_white(stretch(bands, no_data_of(tags), opacity == 0, inverted), opacity)
+
+
+def is_opacity(values: np.ndarray, largest: int) -> bool:
+    """Whether values from 0 to ``largest`` (H, W) are opacity, as which writers give out any fourth band, the near
+    infrared too: where they are, most pixels are all there or not."""
+    return bool(values.max() == largest and ((values > 0) & (values < largest)).mean() <= 0.5)
 
 
 def over_white(colours: np.ndarray, opacity: np.ndarray, multiplied: bool = False) -> np.ndarray:

@@ -51,7 +51,7 @@ def load_engine(folder: str | os.PathLike[str], device: str = "auto", engine: st
     """
     if engine not in get_args(EngineName):
         raise ValueError(f"unknown engine {engine!r}; choose one of {', '.join(get_args(EngineName))}.")
-    device = choose_device(device)
+    device = "cpu" if (device, engine) == ("auto", "openvino") else choose_device(device)
     if device != "cpu" and engine == "openvino":
         raise ValueError(f"the engine openvino runs on the CPU, not on {device}; use device 'cpu' or engine 'torch'.")
     config = load_config(folder)

@@ -136,13 +136,13 @@ def _tiff_tags(path: str | os.PathLike[str]) -> dict[int, object]:
     file. Other values are not read: a hostile one would fill the memory."""
     import tifffile
 
-    if not Path(path).is_file():  # a pipe would be waited for
-        return {}
     try:
+        if not Path(path).is_file():  # a pipe would be waited for
+            return {}
         with tifffile.TiffFile(path) as tiff:
             codes = [tag.code for tag in tiff.pages[0].tags]
             orientation = tiff.pages[0].tags.get(ORIENTATION)
             found: dict[int, object] = {code: None for code in codes if code in GEOTIFF_TAGS}
             return found if orientation is None else found | {ORIENTATION: orientation.value}
-    except Exception:  # no TIFF, or a damaged one: the reader of pictures says what is wrong with it
+    except Exception:  # no TIFF, damaged, or not to be looked at: the reader of pictures says what is wrong
         return {}

@@ -29,6 +29,7 @@ from segmenter.deep import (
     PRINTED,
     TAGS,
     WHITE_IS_ZERO,
+    is_opacity,
     no_data_of,
     over_white,
     page_as_shown,
@@ -65,9 +66,9 @@ class ImageError(ValueError):
 def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a picture from a path, bytes, a PIL image or an array.
 
-    Returns a contiguous RGB uint8 array (H, W, 3): EXIF rotation applied, the first frame of a sequence, transparency
-    over white, 16-bit and float values stretched between percentiles (see ``segmenter.deep``), in which NaN and what a
-    TIFF names as its no-data value become black.
+    Returns a contiguous RGB uint8 array (H, W, 3), a copy unless it came as one that is read-only: EXIF rotation
+    applied, the first frame of a sequence, transparency over white, 16-bit and float values stretched between
+    percentiles (see ``segmenter.deep``), in which NaN and what a TIFF names as its no-data value become black.
 
     Raises ImageError, with one sentence, for everything that is not such a picture, that has
     more than ``max_pixels`` pixels by its header, or that is a file of more than MAX_BYTES. Of files Pillow refuses
@@ -122,7 +123,7 @@ def _check_array(array: np.ndarray, max_pixels: int) -> np.ndarray:
             "with at least one pixel."
         )
     _check_size((array.shape[1], array.shape[0]), max_pixels)
-    return np.ascontiguousarray(array)
+    return np.array(array, order="C") if array.flags.writeable else np.ascontiguousarray(array)
 
 
 def _check_size(size_wh: tuple[int, int], max_pixels: int) -> None:
@@ -236,6 +237,7 @@ def _read_deep_tiff(data: bytes, name: str, max_pixels: int) -> np.ndarray:
 def _decode(image: Image.Image, name: str, high_bytes: bool = False) -> np.ndarray:
     try:
         image.load()
+        tiff = image.format == "TIFF"
         tags = getattr(image, "tag_v2", {})
         with contextlib.suppress(Exception):  # broken EXIF: the pixels are still good
             image = upright(image)
@@ -244,6 +246,8 @@ def _decode(image: Image.Image, name: str, high_bytes: bool = False) -> np.ndarr
         if image.mode in ("F", "I") or image.mode.startswith("I;16"):
             inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
             return stretch(np.asarray(image)[..., None], no_data_of(tags), inverted=inverted)
+        if tiff and image.mode == "RGBA" and not is_opacity(np.asarray(image.getchannel("A")), 255):
+            image = image.convert("RGB")
         if image.has_transparency_data:
             image = image.convert("RGBA")
             white = Image.new("RGB", image.size, "white")

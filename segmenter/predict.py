@@ -114,7 +114,7 @@ class Segmenter:
             prepared = _ahead(
                 pool,
                 lambda image: self._prepare(read_image(image, self.max_pixels)),
-                images,
+                map(_as_it_is, images),
                 max(threads, min(self._engine.batch, 2 * threads)),
             )
             for results in _ahead(pool, self._finish, _in_groups(prepared, self._engine.batch), 2):
@@ -249,6 +249,11 @@ class Segmenter:
         known = self.config.familiarity
         familiarity = None if known is None else known.score(np.mean(descriptions, axis=0))
         return Segmentation(image, class_ids, confidence, self.task, seeds, self.config.min_object, familiarity)
+
+
+def _as_it_is(image: ImageSource) -> ImageSource:
+    """A picture that stays: a copy of an array, which its owner may fill with the next one."""
+    return image.copy() if isinstance(image, np.ndarray) and image.flags.writeable else image
 
 
 def _ahead(

@@ -141,6 +141,8 @@ def _read_coco(data: bytes, name: str, task: Task, shape: tuple[int, int], image
         of_class = [(class_of.get(entry["category_id"], entry["category_id"]), entry) for entry in there]
         found = [(class_id, entry) for class_id, entry in of_class if class_id is not None]
         _check_ids(name, [class_id for class_id, _ in found], task)
+        if any(entry.get("bbox") and not entry["segmentation"] for _, entry in found):
+            raise ScoreError(f"{name} holds boxes without outlines; export polygons or RLE masks.")
         regions = [(class_id, _outlines(entry["segmentation"], shape)) for class_id, entry in found]
         groups = [(class_id, [each for _, each in group]) for class_id, group in groupby(regions, lambda one: one[0])]
         _check_work(name, groups, shape)

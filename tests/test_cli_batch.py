@@ -238,10 +238,20 @@ def test_results_are_written_beside_each_other(run, pictures, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("count", "side", "enough"), [(2, 9000, False), (3, 9000, True), (3, 100, False), (16, 100, False), (17, 100, True)]
+    ("cpus", "count", "side", "enough"),
+    [
+        (2, 2, 7000, False),
+        (2, 3, 7000, True),
+        (2, 3, 100, False),
+        (2, 16, 100, False),
+        (2, 17, 100, True),
+        (64, 3, 5000, False),
+        (64, 3, 7000, True),
+        (64, 1, 20_000, False),
+    ],
 )
-def test_few_large_results_wait_or_many_small_ones(monkeypatch, count, side, enough):
-    monkeypatch.setattr(module, "usable_cpus", lambda: 2)
+def test_few_large_results_wait_or_many_small_ones(monkeypatch, cpus, count, side, enough):
+    monkeypatch.setattr(module, "usable_cpus", lambda: cpus)
     assert module._are_enough([np.broadcast_to(np.uint8(0), (side, side, 3))] * count) is enough
 
 
@@ -292,6 +302,16 @@ def test_a_result_that_cannot_be_written(run, pictures, tmp_path, monkeypatch, e
     assert statuses(run(pictures)) == ["skipped", "skipped", "done"]
 
 
+def test_results_of_what_a_picture_was_before_go(run, pictures, tmp_path, noise):
+    """They would pass for those of the new picture; what other weights or options made stays."""
+    run(pictures[:1], formats=("mask", "csv"))
+    Image.fromarray(noise(20, 30)).save(pictures[0].path)
+    run(pictures[:1], formats=("mask",))
+    assert names(tmp_path / "out") == ["0-pets-mask.png", "record.jsonl"]
+    run(pictures[:1], formats=("csv",), flips=True)
+    assert names(tmp_path / "out") == ["0-pets-mask.png", "0-pets.csv", "record.jsonl"]
+
+
 def test_a_picture_that_changed_and_fails_has_no_results(run, pictures, tmp_path):
     """Its old numbers would pass for those of the new picture."""
     summary = tmp_path / "out" / "summary.csv"
@@ -299,6 +319,7 @@ def test_a_picture_that_changed_and_fails_has_no_results(run, pictures, tmp_path
     content = pictures[0].path.read_bytes()
     pictures[0].path.write_bytes(b"spoilt")
     assert statuses(run(pictures)) == ["skipped", "skipped", "failed"]
+    assert not any(name.startswith("0-") for name in names(tmp_path / "out"))
     Record(tmp_path / "out").write_summary()
     assert "0.png" not in summary.read_text("utf-8-sig") and "1.png" in summary.read_text("utf-8-sig")
     pictures[0].path.write_bytes(content)

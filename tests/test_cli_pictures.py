@@ -109,6 +109,11 @@ def test_a_picture_comes_once_and_at_its_first_place(tree):
     ]
 
 
+def test_a_picture_in_a_linked_folder_is_the_same(tree):
+    (tree / "link").symlink_to("photos")
+    assert found("link", "photos") == [(f"link/{path.removeprefix('photos/')}", folder) for path, folder in PHOTOS]
+
+
 def test_inputs_without_a_picture(tree, refusal):
     missing = find(["nowhere.jpg", "empty", "*.gif", "top.jpg", "notes.tx?"]).missing
     assert list(missing) == ["nowhere.jpg", "empty", "*.gif", "notes.tx?"]

@@ -81,7 +81,9 @@ def test_openvino_is_not_for_gpus(folder, refusal, monkeypatch):
         load_engine(folder, "cuda", "openvino")
 
 
-def test_the_cpu_has_openvino_and_the_name_decides(folder):
+def test_the_cpu_has_openvino_and_the_name_decides(folder, monkeypatch):
+    monkeypatch.setattr(engine, "cuda_available", lambda: True)
+    assert load_engine(folder, engine="openvino")[0].name == "openvino"
     assert load_engine(folder, "cpu")[0].name == "openvino"
     assert load_engine(folder, "cpu", "torch")[0].name == "torch"
 

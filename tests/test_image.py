@@ -312,12 +312,13 @@ def test_transparency_of_deep_colours_is_over_white(kind):
     assert (further == opaque).all()
 
 
-@pytest.mark.parametrize("fourth", [0, 900, 65_535])
-def test_a_fourth_channel_that_is_called_opacity_is_looked_at(fourth):
-    """So tifffile calls every fourth band of whole numbers, of microscopes and of satellites too."""
-    rng = np.random.default_rng(0)
-    channels = rng.integers(200, 4000, (40, 50, 4)).astype(np.uint16)
-    channels[:5, :5, 3] = fourth
+@pytest.mark.parametrize("fourth", [0, 0.1, 1])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_fourth_channel_that_is_called_opacity_is_looked_at(dtype, fourth):
+    """So tifffile and GDAL call every fourth band of whole numbers, of microscopes and of satellites too."""
+    rng, largest = np.random.default_rng(0), np.iinfo(dtype).max
+    channels = rng.integers(largest // 100, largest // 2, (40, 50, 4)).astype(dtype)
+    channels[:5, :5, 3] = fourth * largest
     expected = read_image(encode_tiff(np.ascontiguousarray(channels[..., :3]), photometric="rgb"))
     assert (read_image(encode_tiff(channels)) == expected).all()
     channels[..., 3] = 0

@@ -302,6 +302,23 @@ def test_pictures_are_taken_as_they_are_needed(segmenter_for, noise):
     assert len(taken) < 100
 
 
+def test_an_array_may_be_filled_with_the_next_picture(segmenter_for, noise):
+    """As those do that read a film."""
+    frame = np.empty((9, 9, 3), np.uint8)
+
+    def frames():
+        for number in range(12):
+            frame[:] = noise(9, 9, seed=number)
+            yield frame
+
+    model = segmenter_for()
+    for number, result in enumerate(model.predict_many(frames())):
+        assert_same(result, model.predict(noise(9, 9, seed=number)))
+    one = model.predict(frame)
+    frame[:] = 0
+    assert (one.image == noise(9, 9, seed=11)).all()
+
+
 @pytest.mark.parametrize("policy", ["fit", "tile"])
 @pytest.mark.parametrize("before", [0, 1, 3, 8, 10])
 def test_an_error_comes_after_the_results_before_it(segmenter_for, refusal, noise, before, policy):

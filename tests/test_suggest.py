@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from segmenter import Segmenter
+from segmenter import ImageError, Segmenter
 from segmenter.config import Familiarity, Judge
 from segmenter.engine_torch import TorchEngine
 from segmenter.suggest import SURE, Suggestion, middle, suggest
@@ -33,8 +33,8 @@ class Describing(nn.Module):
         self.segmentation_head = nn.Identity()
 
 
-def segmenter_of(task, config):
-    return Segmenter(task, TorchEngine(Describing(), config), config)
+def segmenter_of(task, config, **options):
+    return Segmenter(task, TorchEngine(Describing(), config), config, **options)
 
 
 @pytest.fixture
@@ -61,6 +61,19 @@ def test_the_best_of_its_kind_is_suggested(segmenters, colour, task):
     # 2 features of weight 2 at +1 and 4 of weight -1 at -1, and the bias; the edges are padded in grey for pets
     assert found.familiarity["water" if task != "water" else "nuclei"] < 0 < found.familiarity[task] <= 7.5
     assert TASKS[task].title.lower() in found.reason
+
+
+def test_keys_need_not_be_tasks(segmenters):
+    found = suggest(plain(255, 0, 0), {"mine": segmenters["pets"], "water": segmenters["water"]})
+    assert found.reason == "It looks like the pictures that the mine model was trained on."
+
+
+def test_as_many_pixels_as_a_model_takes(segmenters, refusal):
+    pets = segmenters["pets"]
+    few, many = (segmenter_of(pets.task, pets.config, max_pixels=count) for count in (100, 20_000))
+    assert suggest(plain(255, 0, 0), {"few": few, "many": many}).task == "many"
+    with refusal(ImageError, "the limit is"):
+        suggest(plain(255, 0, 0), {"few": few})
 
 
 def test_none_fits(segmenters):

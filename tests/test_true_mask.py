@@ -228,6 +228,13 @@ def test_polygons():
     assert not read_coco(document((1, []))).any()
 
 
+def test_boxes_are_no_empty_mask(refusal):
+    content = document((1, []))
+    content["annotations"][0]["bbox"] = [2, 1, 4, 3]
+    with refusal(ScoreError, "holds boxes without outlines", "export polygons or RLE"):
+        read_coco(content)
+
+
 @pytest.mark.parametrize("form", [compressed, counted])
 def test_run_lengths(form):
     assert (read_coco(document((1, form(DISC)))) == DISC).all()

@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_pixel_size,
         metavar="X",
         help="side of a pixel, in metres for water and micrometres for nuclei; adds areas to the tables (a GeoTIFF "
-        "in metres tells its own)",
+        "tells its own, where rasterio is installed)",
     )
     predict.add_argument("--force", action="store_true", help="do every picture again")
 

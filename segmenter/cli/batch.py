@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -28,6 +28,7 @@ from segmenter.threads import usable_cpus
 # Results that are written while others are read: as many as there are processors, and so many more while all of them
 # are small, since one large picture takes as long to compress as many small ones to read.
 MOST_SAVING, MOST_SAVING_PIXELS = 16, 20_000_000
+MOST_HELD_PIXELS = 100_000_000  # of all that are written, at some 40 bytes each, however many processors there are
 
 # What one picture may meet while the next one need not: a file that is none, no room, a device that gives up.
 TROUBLE = (MemoryError, OSError, RuntimeError, ValueError)
@@ -153,6 +154,7 @@ class Batch:
                 ground = read_georeference(path) if "geojson" in self.wanted.formats else None
                 size = self.wanted.pixel_size or (ground.side(unit) if ground else pixel_side(path, unit))
                 image = read_image(path, max_pixels)
+                image.flags.writeable = False  # so that the network's side copies no picture
             except TROUBLE as error:
                 self._failed.append(self._failure(job, error))
             else:
@@ -186,6 +188,8 @@ class Batch:
         before = self.record.find(self.wanted.task, job.source)
         if before is not None and (before.options, before.version) == (self.options, read.version):
             files = {**before.files, **files}
+        elif before is not None and before.version != read.version:
+            self._remove(before, set(before.files) - set(files))
         return Entry(
             task=self.wanted.task,
             source=job.source,
@@ -212,9 +216,16 @@ class Batch:
         """What became of a picture that failed; what was found in it before it changed no longer counts."""
         before, version = self.record.find(self.wanted.task, job.source), _version(job.picture.path)
         if before is not None and version and before.version != version:
+            self._remove(before, before.files)
             with suppress(OSError):
                 self.record.add(replace(before, version=version, files={}, stats=[], objects=None, notice=None))
         return Outcome(str(job.picture.path), "failed", _reason(error))
+
+    def _remove(self, entry: Entry, formats: Iterable[str]) -> None:
+        """Take away results of a picture that is no longer what it was."""
+        for path in self.record.paths(entry, formats):
+            with suppress(OSError):
+                path.unlink()
 
     def _told(self, status: Literal["done", "skipped"], job: Job, entry: Entry) -> Outcome:
         files = [str(path) for path in self.record.paths(entry, self.wanted.formats)]
@@ -224,7 +235,8 @@ class Batch:
 def _are_enough(images: Sequence[np.ndarray]) -> bool:
     """Whether of the results that are being written one must be done before the next."""
     pixels = sum(image.shape[0] * image.shape[1] for image in images)
-    return len(images) > usable_cpus() and (len(images) > MOST_SAVING or pixels > MOST_SAVING_PIXELS)
+    many = len(images) > usable_cpus() and (len(images) > MOST_SAVING or pixels > MOST_SAVING_PIXELS)
+    return many or (len(images) > 1 and pixels > MOST_HELD_PIXELS)
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from segmenter.export import FORMATS
@@ -45,13 +46,13 @@ def find(inputs: Sequence[str]) -> Found:
     What is found in a folder or by a pattern keeps its folders below that one, or below the part of the pattern
     before the first such character; hidden files and files without a picture's ending are left out there.
     """
-    found = Found()
+    found, real = Found(), cache(os.path.realpath)
     seen: set[str] = set()
     for text in inputs:
         any_picture = False
         for picture in _pictures(text):
             any_picture = True
-            absolute = os.path.normpath(picture.path.absolute())
+            absolute = os.path.join(real(picture.path.parent), picture.path.name)  # noqa: PTH118 (as the record has it)
             if RESULT.search(picture.path.name):
                 found.results += absolute not in seen
             elif absolute not in seen:
