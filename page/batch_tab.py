@@ -45,9 +45,16 @@ class Progress(NamedTuple):
     file: Any
 
 
-def on_ask() -> tuple[Event, Any, Any, Any]:
-    """A batch waits for its turn: what the Cancel button sets and the batch looks at, and what is seen meanwhile."""
-    return Event(), gr.update(value=WAITING, visible=True), gr.update(interactive=False), gr.update(visible=True)
+def on_ask() -> tuple[Any, ...]:
+    """A batch waits for its turn: what the Cancel button sets and the batch looks at, and a Progress until then."""
+    return Event(), *Progress(
+        stage=gr.update(value=WAITING, visible=True),
+        bar="",
+        table="",
+        start=gr.update(interactive=False),
+        cancel=gr.update(visible=True),
+        file=gr.update(visible=False),
+    )
 
 
 def on_cancel(job: Event | None) -> str:
@@ -174,7 +181,7 @@ def build() -> None:
             rows = gr.HTML(elem_id="batch-rows", apply_default_css=False)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     shown = list(Progress(stage, progress, rows, start, cancel, file))
-    asked = start.click(on_ask, None, [job, stage, start, cancel], queue=False, **quiet)
+    asked = start.click(on_ask, None, [job, *shown], queue=False, **quiet)
     begun = asked.then(on_start, [task, files, job], shown, preprocess=False, **batch.LANE, **quiet)
     begun.failure(on_failure, stage, shown, queue=False, **quiet)
     cancel.click(on_cancel, job, progress, queue=False, **quiet)

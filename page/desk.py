@@ -43,6 +43,11 @@ class Desk:
         self._latest = mine = object()
         return lambda: self._latest is not mine or is_abandoned()
 
+    def watch(self) -> Callable[[], bool]:
+        """What is returned tells whether another picture, or another look of a model at it, has begun since."""
+        latest = self._latest
+        return lambda: self._latest is not latest
+
     def show(self, view: View) -> None:
         """What is shown from now on; the session's own state holds it."""
         self._shown = weakref.ref(view)

@@ -101,12 +101,15 @@ def on_clear(task: str, desk: Desk) -> Page:
 
 
 def on_task(task: str, shown: GradioFile | None, desk: Desk, *looks: Any) -> Page:
-    """Another model was chosen: it reads the picture that is there, ``shown`` in its place."""
+    """Another model was chosen: it reads the picture that is there, ``shown`` in its place unless what would have put
+    it there is superseded."""
     source = desk.picture(shown)
     if source is None:
         desk.begin(None)
         return _without(task, words.problem(LOST) if shown else words.INVITATION)
-    return _run(task, source, desk, Look(*looks))._replace(picture=gr.skip())
+    page = _run(task, source, desk, Look(*looks))
+    stays = shown is not None and given(shown).path == source.path and _is_shown(source)
+    return page._replace(picture=gr.skip()) if stays else _with_picture(page)
 
 
 @logged("example")
@@ -128,13 +131,15 @@ def on_more() -> tuple[str, Any]:
 
 
 @logged("suggest")
-def on_suggest(task: str, shown: GradioFile | None, desk: Desk) -> str:
-    """The task that fits the picture, as HTML."""
+def on_suggest(task: str, shown: GradioFile | None, desk: Desk) -> Any:
+    """The task that fits the picture, as HTML; nothing where another one has come, or another model, meanwhile."""
     source = desk.picture(shown)
     if source is None:
         return '<p class="hint" data-heard>Give a picture first; then the model that fits it can be named.</p>'
+    is_past = desk.watch()
     try:
-        return words.suggestion(suggest_for(source.path), task)
+        found = words.suggestion(suggest_for(source.path), task)
+        return gr.skip() if is_past() else found
     except (ImageError, WeightsError, MemoryError) as error:
         raise gr.Error(words.complaint(error), print_exception=False) from error
 

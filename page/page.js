@@ -1,14 +1,14 @@
 () => {
-  // A picture pasted anywhere on the page goes where a dropped one would.
+  // A picture pasted anywhere on a tab goes where a dropped one would.
+  const PLACES = ["#picture", "#score-picture", "#batch-files"];
   document.addEventListener("paste", (event) => {
     const file = [...(event.clipboardData?.files ?? [])].find((item) => item.type.startsWith("image/"));
-    if (!file) return;
+    const place = PLACES.map((one) => document.querySelector(one)).find((one) => one?.checkVisibility());
+    if (!file || !place) return;
     // While camera or clipboard is chosen there is no place for files; it comes back with its button.
-    if (!document.querySelector("#picture input[type=file]")) {
-      document.querySelector("#picture [aria-label='Upload file']")?.click();
-    }
+    if (!place.querySelector("input[type=file]")) place.querySelector("[aria-label='Upload file']")?.click();
     requestAnimationFrame(() => {
-      const input = document.querySelector("#picture input[type=file]");
+      const input = place.querySelector("input[type=file]");
       if (!input) return;
       const files = new DataTransfer();
       files.items.add(file);
@@ -46,7 +46,9 @@
   const sides = (image) => [image.naturalWidth, image.naturalHeight];
   const crossed = (image) => sides(image).map((side, axis) => Math.floor(cross[axis] * side));
   const moveCross = (image, pixel) => sides(image).forEach((side, axis) => { cross[axis] = (pixel[axis] + 0.5) / side; });
-  const drawCross = (button) => {
+  const drawCross = () => {
+    const button = document.activeElement;
+    if (!button.matches(RESULT)) return;
     const image = button.querySelector("img");
     const { scale, left, top } = lie(image);
     const [x, y] = crossed(image);
@@ -54,6 +56,7 @@
     button.style.setProperty("--cross-x", `${left + (x + 0.5) * scale - place.left}px`);
     button.style.setProperty("--cross-y", `${top + (y + 0.5) * scale - place.top}px`);
   };
+  for (const event of ["focusin", "resize", "load"]) window.addEventListener(event, drawCross, true);
   // A click asks for the pixel that it hits, one beside the picture for none, and a key that presses for the cross's.
   document.addEventListener("click", (event) => {
     const image = event.isTrusted ? event.target.closest(RESULT)?.querySelector("img") : null;
@@ -65,49 +68,57 @@
       if (sides(image).some((side, axis) => pixel[axis] < 0 || pixel[axis] >= side)) return;
       moveCross(image, pixel);
     }
+    drawCross();
     ask(image, crossed(image));
   }, true);
 
-  // The line of the comparison goes where it is pressed.
+  // The line of the comparison goes where it is pressed; told is which part of the picture lies left of it.
   const LINE = "#slider [data-testid=slider]";
   const tellLine = (line) => {
-    const place = line.parentElement.getBoundingClientRect();
-    const { left, width } = line.getBoundingClientRect();
-    const at = left + width / 2 - place.left;
-    line.setAttribute("aria-valuenow", Math.round((100 * at) / place.width));
-    return { place, at };
+    const image = document.querySelector("#slider img");
+    const { scale, left } = lie(image);
+    const width = image.naturalWidth * scale;
+    const place = line.getBoundingClientRect();
+    const part = (place.left + place.width / 2 - left) / width;
+    line.setAttribute("aria-valuenow", Math.round(100 * part));
+    return { left, width, part };
   };
-  const moveLine = (line, by) => {
-    const { place, at } = tellLine(line);
-    const to = Math.min(Math.max(at + by * place.width, 0), place.width);
-    line.dispatchEvent(mouse("mousedown", place.left + to, place.top));
-    window.dispatchEvent(mouse("mouseup", place.left + to, place.top));
+  const moveLine = (line, part) => {
+    const { left, width } = tellLine(line);
+    const place = [left + Math.min(Math.max(part, 0), 1) * width, line.getBoundingClientRect().top];
+    line.dispatchEvent(mouse("mousedown", ...place));
+    window.dispatchEvent(mouse("mouseup", ...place));
     requestAnimationFrame(() => tellLine(line));
   };
 
   // Arrow keys move both, with Shift by less; the pixel under the cross is asked for when the key is let go.
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-  document.addEventListener("focusin", ({ target }) => {
-    if (target.matches(RESULT)) drawCross(target);
-    if (target.matches(LINE)) tellLine(target);
-  });
-  document.addEventListener("keydown", (event) => {
-    const { target, shiftKey } = event;
+  const ENDS = { Home: 0, End: 1 };
+  const alone = (event) => !event.ctrlKey && !event.altKey && !event.metaKey;
+  const keyOnLine = (line, event) => {
     const arrow = ARROWS[event.key];
-    if (!arrow || event.ctrlKey || event.altKey || event.metaKey || !target.matches(`${RESULT}, ${LINE}`)) return;
+    if (!arrow && !(event.key in ENDS)) return;
     event.preventDefault();
-    if (target.matches(LINE)) {
-      moveLine(target, (arrow[0] - arrow[1]) * (shiftKey ? 0.002 : 0.02));
-      return;
-    }
-    const image = target.querySelector("img");
-    const step = shiftKey ? 1 : Math.max(1, Math.round(Math.max(...sides(image)) / 40));
+    const step = event.shiftKey ? 0.002 : 0.02;
+    moveLine(line, arrow ? tellLine(line).part + (arrow[0] - arrow[1]) * step : ENDS[event.key]);
+  };
+  const keyOnResult = (image, event) => {
+    const arrow = ARROWS[event.key];
+    if (!arrow) return;
+    event.preventDefault();
+    const step = event.shiftKey ? 1 : Math.max(1, Math.round(Math.max(...sides(image)) / 40));
     const last = sides(image).map((side) => side - 1);
     moveCross(image, crossed(image).map((at, axis) => Math.min(Math.max(at + step * arrow[axis], 0), last[axis])));
-    drawCross(target);
+    drawCross();
+  };
+  document.addEventListener("focusin", ({ target }) => target.matches(LINE) && tellLine(target));
+  document.addEventListener("keydown", (event) => {
+    if (!alone(event)) return;
+    if (event.target.matches(LINE)) keyOnLine(event.target, event);
+    if (event.target.matches(RESULT)) keyOnResult(event.target.querySelector("img"), event);
   });
-  document.addEventListener("keyup", ({ target, key }) => {
-    const image = key in ARROWS && target.matches(RESULT) ? target.querySelector("img") : null;
+  document.addEventListener("keyup", (event) => {
+    const image = event.key in ARROWS && alone(event) && event.target.matches(RESULT) ? event.target.querySelector("img") : null;
     if (image) ask(image, crossed(image));
   });
 
@@ -125,6 +136,16 @@
       group.setAttribute("aria-label", group.querySelector("[data-testid=block-info]").textContent);
       for (const radio of group.querySelectorAll("input[type=radio]")) radio.name = group.id;
     }
+  };
+
+  // Who hears the page is told that the result can be asked, and its arrow keys are left to it.
+  const describeResult = () => {
+    const button = document.querySelector(RESULT);
+    if (!button) return;
+    button.querySelector("img").id = "result-picture";
+    button.setAttribute("role", "application");
+    button.setAttribute("aria-labelledby", "result-picture");
+    button.setAttribute("aria-describedby", "keys");
   };
 
   // Gradio's slider takes no texts for those who hear its two pictures.
@@ -155,6 +176,7 @@
 
   const mend = () => {
     joinRadios();
+    describeResult();
     describeSlider();
     tell();
   };

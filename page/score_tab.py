@@ -128,7 +128,7 @@ def build(network: Mapping[str, Any]) -> None:
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=2, min_width=300):
             task = model_strip("score-task")
-            picture = gr.File(label="Picture", height=130)
+            picture = gr.File(label="Picture", height=130, elem_id="score-picture")
             truth = gr.File(label="True mask: PNG or COCO JSON", height=130)
             run = gr.Button("Score", variant="primary", elem_id="run-score")
             example = gr.Button("Look at an example", size="sm", elem_id="score-example", elem_classes="quiet")

@@ -15,6 +15,7 @@ from segmenter import TASKS
 
 SESSION_SECONDS = 3600  # how long a result is held, as its files are
 FIRST_TASK = next(iter(TASKS))
+DOWNLOADS = 2  # made at a time, each of which may take the memory of a whole result
 
 CLICK_EXAMPLE = """
 element.addEventListener("click", (event) => {
@@ -179,6 +180,8 @@ def build(network: dict[str, Any]) -> None:
             [view, pixel_size, *looks],
             made,
             show_progress_on=button,
+            concurrency_id="download",
+            concurrency_limit=DOWNLOADS,
             api_visibility="private",
         ).success(None, made, None, js=DOWNLOAD)
 

@@ -117,8 +117,10 @@ def _view(result: Segmentation, source: Given, seconds: float, kept: Kept | None
 
 @dataclass(frozen=True)
 class Point:
-    """What is under the pointer: the class, its confidence and, where objects are counted, the object."""
+    """What is under the pointer: the ``position`` (x, y) in pixels of the picture at its own size, the class, its
+    confidence and, where objects are counted, the object."""
 
+    position: tuple[int, int]
     name: str
     confidence: float
     object: ObjectStats | None
@@ -129,7 +131,9 @@ def point(view: View, position: Sequence[float]) -> Point:
     height, width = view.shown.class_ids.shape
     x, y = (min(max(int(value), 0), length - 1) for value, length in zip(position, (width, height), strict=True))
     number = 0 if view.labels is None else int(view.labels[y, x])
+    full_height, full_width = view.size
     return Point(
+        ((2 * x + 1) * full_width // (2 * width), (2 * y + 1) * full_height // (2 * height)),
         view.shown.task.class_names[view.shown.class_ids[y, x]],
         float(view.shown.confidence[y, x]),
         view.objects[number - 1] if view.objects and number else None,

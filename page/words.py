@@ -15,15 +15,14 @@ from segmenter.measure import ObjectStats, area, objects
 from segmenter.suggest import Suggestion
 from segmenter.tasks import LONGEST_SIDE, SHORTEST_SIDE, Task, is_side
 
-HEADER = """
+KEYS = "The arrow keys move the cross, with Shift by one pixel."
+HEADER = f"""
 <h1>Segmenter</h1>
 <p>Marks pets, water, cell nuclei and cars in your picture, pixel by pixel.</p>
 <p id="heard" role="status"></p>
+<p id="keys" hidden>{KEYS}</p>
 """
-ASK = (
-    '<p class="hint">Click on the picture to ask what is there.'
-    '<span class="keys"> The arrow keys move the cross, with Shift by one pixel.</span></p>'
-)
+ASK = f'<p class="hint">Click on the picture to ask what is there.<span class="keys"> {KEYS}</span></p>'
 DRAG = '<p class="hint">Drag the line, or move it with the arrow keys, to compare the picture with what was found.</p>'
 
 # Of the table of objects, without a size of a pixel.
@@ -193,7 +192,8 @@ def said_of(point: Point, pixel_size: float | None, task: Task) -> str:
     if point.object is not None:
         size = extent(point.object.area, pixel_size, task) or f"{point.object.area:,} px"
         text += f", object {point.object.id} of {size}"
-    return f'<p class="point" data-heard>{swatch(color)}{text}</p>'
+    x, y = point.position
+    return f'<p class="point" data-heard>{swatch(color)}{text} <span class="at">at {x:,}, {y:,}</span></p>'
 
 
 def about(task: str) -> str:

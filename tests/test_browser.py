@@ -182,19 +182,26 @@ def test_the_keyboard_asks_for_a_pixel_too(open_tab: Callable[..., Tab], tmp_pat
     assert asked[-1] == [right - 1, 0]
 
 
-def test_the_keyboard_moves_the_line_of_the_comparison(open_tab: Callable[..., Tab], picture: Path) -> None:
+def test_the_keyboard_moves_the_line_of_the_comparison(open_tab: Callable[..., Tab], tmp_path: Path) -> None:
+    """By parts of the picture, which fills its place from top to bottom only."""
+    Image.new("RGB", (300, 400), (90, 120, 60)).save(tmp_path / "tall.png")
     tab = open_tab()
-    tab.upload(picture)
+    tab.upload(tmp_path / "tall.png")
     tab.page.wait_for_selector("#result img")
     tab.page.click("#mode label:has(input[value=Compare])")
     line = tab.page.locator("#slider [role=slider]")
     line.focus()
-    width = tab.page.locator("#slider [role=slider] >> xpath=..").bounding_box()["width"]
+    width = tab.page.locator("#slider img >> nth=0").bounding_box()["height"] * 300 / 400
     before = line.bounding_box()["x"]
     for key in ("ArrowRight", "ArrowUp", "Shift+ArrowRight"):
         line.press(key)
     tab.page.wait_for_function("document.querySelector('#slider [role=slider]').ariaValueNow == 54")
     assert line.bounding_box()["x"] - before == pytest.approx(0.042 * width, abs=0.5)
+    for key, value in (("Home", 0), ("ArrowLeft", 0), ("End", 100)):
+        line.press(key)
+        tab.page.wait_for_function(
+            "value => document.querySelector('#slider [role=slider]').ariaValueNow == value", arg=value
+        )
 
 
 def test_who_hears_the_page_is_told_what_changes(open_tab: Callable[..., Tab]) -> None:

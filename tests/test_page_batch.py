@@ -229,7 +229,8 @@ def test_the_tab_is_ready_again_after_an_error(fakes: Fakes, picture: Path, monk
 
 
 def test_a_cancelled_tab_says_so(fakes: Fakes, picture: Path) -> None:
-    job, waiting, start, cancel = batch_tab.on_ask()
+    job, waiting, bar, table, start, cancel, file = batch_tab.on_ask()
+    assert (bar, table) == ("", "") and not file["visible"]  # those of the batch before
     assert "Waiting for its turn" in waiting["value"] and not start["interactive"] and cancel["visible"]
     assert "Stopping" in batch_tab.on_cancel(job)
     *_, last = batch_tab.on_start("cars", [given(picture)], job)

@@ -91,7 +91,7 @@ def test_before_and_after_are_of_one_size(page: Open) -> None:
 
 
 def test_another_task_reads_the_same_picture(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
-    shown = handlers.on_task("pets", None, Desk(Given(str(picture), "grey.png")), *LOOKS)
+    shown = handlers.on_task("pets", given(picture), Desk(Given(str(picture), "grey.png")), *LOOKS)
     assert shown.picture == gr.skip()
     assert shown.classes["value"] == ["pet", "border"]
     assert "The pet fills 25%" in shown.summary
@@ -267,9 +267,9 @@ def test_water_is_measured_in_hectares(page: Open) -> None:
 @pytest.mark.parametrize(
     ("position", "said"),
     [
-        ([30, 4], "<b>nucleus</b>, confidence 0.75, object 1 of 600 px"),
-        ([30, 30], "<b>background</b>, confidence 0.50<"),
-        ([-5, 900], "<b>background</b>, confidence 0.50<"),
+        ([30, 4], '<b>nucleus</b>, confidence 0.75, object 1 of 600 px <span class="at">at 30, 4<'),
+        ([30, 30], '<b>background</b>, confidence 0.50 <span class="at">at 30, 30<'),
+        ([-5, 900], '<b>background</b>, confidence 0.50 <span class="at">at 0, '),
     ],
 )
 def test_a_click_names_what_is_there(page: Open, position: list[int], said: str) -> None:
@@ -355,6 +355,17 @@ def test_the_file_button_fills_the_place_of_the_picture(fakes: dict[str, FakeSeg
     assert handlers.on_file(given(picture), "pets", Desk(), *LOOKS).picture == str(picture)
 
 
+@pytest.mark.parametrize("shown", [None, "another.png"])
+def test_a_model_that_supersedes_what_brings_a_picture_puts_it_into_its_place(
+    fakes: dict[str, FakeSegmenter], picture: Path, shown: str | None
+) -> None:
+    """An example or a file from the button, whose own event shows nothing any more."""
+    desk = Desk()
+    desk.begin(Given(str(picture), picture.name))
+    page = handlers.on_task("water", shown and {"path": shown}, desk, *LOOKS)
+    assert page.picture == str(picture) and page.view.source.path == str(picture)
+
+
 @pytest.mark.parametrize("task", ["water", "nuclei"])
 def test_a_large_picture_is_shown_smaller_and_kept_whole(
     fakes: dict[str, FakeSegmenter], tmp_path: Path, task: str
@@ -365,9 +376,8 @@ def test_a_large_picture_is_shown_smaller_and_kept_whole(
     assert shown.view.stats[1].pixels == 1_000_000
     mask = Image.open(handlers.on_download("mask", shown.view, None))
     assert mask.size == (4000, 1000) and np.asarray(mask).sum() == 1_000_000
-    assert handlers.on_point(SimpleNamespace(index=[1599, 99]), shown.view, None).count("object 1") == (
-        task == "nuclei"
-    )
+    said = handlers.on_point(SimpleNamespace(index=[1599, 99]), shown.view, None)
+    assert ("object 1" in said) == (task == "nuclei") and "at 3,998, 248<" in said
     assert fakes[task].calls == 1
 
 
@@ -419,6 +429,20 @@ def test_a_suggestion_says_why(
     html = handlers.on_suggest("pets", given(picture), Desk())
     assert said in html and ('data-task="water"' in html) == offers
     assert "Give a picture first" in handlers.on_suggest("pets", None, Desk())
+
+
+@pytest.mark.parametrize("source", [None, Given("other.png", "other.png")], ids=["none", "another"])
+def test_a_suggestion_for_a_picture_that_has_gone_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, picture: Path, source: Given | None
+) -> None:
+    desk = Desk()
+
+    def slow(path: str) -> Suggestion:
+        desk.begin(source)
+        return Suggestion("water", {"water": 2.0})
+
+    monkeypatch.setattr(handlers, "suggest_for", slow)
+    assert handlers.on_suggest("pets", given(picture), desk) == gr.skip()
 
 
 def test_a_suggestion_is_taken_over(fakes: dict[str, FakeSegmenter], picture: Path) -> None:
