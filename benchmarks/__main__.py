@@ -1,4 +1,4 @@
-"""Run every benchmark, each in a process of its own, and rewrite docs/performance.md."""
+"""Run every benchmark, each in a process of its own; with all of them and real pictures docs/performance.md is new."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.measure import machine, parser
+from segmenter.files import write_whole
 
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 BENCHMARKS = {
@@ -34,8 +35,8 @@ def main() -> None:
         said = (importlib.import_module(f"benchmarks.{name}").__doc__ or "").strip()
         text += f"\n## {title}\n\n{said}\n\n{done.stdout.strip()}\n"
         print(f"{title}\n{done.stdout}", flush=True)
-        if not options.quick:
-            REPORT.write_text(text, encoding="utf-8")
+    if options.data and not options.quick:
+        write_whole(REPORT, text.encode())
 
 
 if __name__ == "__main__":

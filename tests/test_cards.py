@@ -43,8 +43,31 @@ def ancestor(tmp_path, monkeypatch):
     run.mkdir()
     metrics = {"epoch": 1, "epochs": 7, "minutes": 3.6, "hardware": "2 CPU cores"}
     save_config(replace(load_config(WEIGHTS / "nuclei"), recipe=asdict(recipe), metrics=metrics), run)
-    (run / METRICS_FILE).write_text(json.dumps({"test": {"own_size": {"foreground_iou": 0.4321}}}))
+    write_scores(run, scoreboard.scores_of("nuclei")["test"]["own_size"]["images"])
     return run
+
+
+def write_scores(run, images):
+    scores = {"test": {"own_size": {"images": images, "foreground_iou": 0.4321}}}
+    (run / METRICS_FILE).write_text(json.dumps(scores))
+
+
+def test_another_run_is_no_ancestor(ancestor, capsys):
+    def refusal():
+        with pytest.raises(SystemExit):
+            cards.main(["--ancestor", str(ancestor)])
+        return capsys.readouterr().err
+
+    write_scores(ancestor, 3)
+    assert "was tested on 3 pictures" in refusal()
+    (ancestor / METRICS_FILE).unlink()
+    assert "give the folder of a run that has ended" in refusal()
+    write_scores(ancestor, scoreboard.scores_of("nuclei")["test"]["own_size"]["images"])
+    config = load_config(ancestor)
+    save_config(replace(config, recipe={**config.recipe, "learning_rate": 0.1}), ancestor)
+    assert "was not trained by the recipe ancestor of nuclei" in refusal()
+    save_config(replace(config, recipe={**config.recipe, "epochs": 3}), ancestor)
+    cards.main(["--ancestor", str(ancestor)])
 
 
 def test_the_readme_has_a_column_for_the_run_of_the_ancestors_recipe(ancestor):

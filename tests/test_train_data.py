@@ -260,13 +260,17 @@ def test_chance_in_a_sample_follows_from_its_index(root):
 
 
 def test_run_lengths_of_the_test_masks_count_down_the_columns(tmp_path):
-    (tmp_path / "aa").mkdir()
+    pictures = tmp_path / "stage1_test"
+    (pictures / "aa").mkdir(parents=True)
     table = "ImageId,EncodedPixels,Height,Width,Usage\naa,2 2 7 1,3,4,Public\nzz,1 1,3,4,Public\n"
     (tmp_path / "solution.csv").write_text(table)
-    draw_masks(tmp_path / "solution.csv", tmp_path)
-    mask = np.array(Image.open(tmp_path / "aa" / "masks" / "0.png"))
+    draw_masks(tmp_path / "solution.csv", pictures)
+    mask = np.array(Image.open(pictures / "aa" / "masks" / "0.png"))
     assert (mask // 255).tolist() == [[0, 0, 1, 0], [1, 0, 0, 0], [1, 0, 0, 0]]
-    assert not (tmp_path / "zz").exists()
+    assert not (pictures / "zz").exists()
+    (pictures / "bb").mkdir()
+    with pytest.raises(ValueError, match="cut short"):
+        draw_masks(tmp_path / "solution.csv", pictures)
 
 
 def test_a_download_is_put_in_place_when_it_is_whole(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,10 +24,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from segmenter import Segmenter
 from segmenter.networks import build_network, count_parameters
+from segmenter.predict import WEIGHTS
 from train import cars, nuclei, pets, water
 from train.check import fault_of
-from train.checkpoint import WholeCheckpoints
+from train.checkpoint import Kept, WholeCheckpoints
 from train.data import DataError, Example
+from train.evaluate import evaluate_run
 from train.fit import default_precision, running_mean
 from train.module import SegmentationModule
 from train.recipe import Recipe
@@ -342,11 +345,60 @@ def test_a_run_that_stopped_early_is_not_trained_on(root, tmp_path):
     assert before == again < 9
 
 
+def test_an_encoder_that_nothing_reads_is_refused(root, capsys):
+    with pytest.raises(SystemExit):
+        main(water.TRAINING, ["--data", str(root), "--recipe", "ancestor", "--encoder", "none.safetensors"])
+    assert "would not be read, as the recipe ancestor starts from nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_a_rate_for_any_number_of_steps(monkeypatch, steps):
+    monkeypatch.setattr(SegmentationModule, "trainer", SimpleNamespace(estimated_stepping_batches=steps))
+    recipe = small(water.TRAINING).recipes["base"]
+    module = SegmentationModule(build_network(TINY | {"classes": 2}), recipe, water.TRAINING.config(recipe))
+    found = module.configure_optimizers()
+    rates = []
+    for _ in range(steps):
+        rates.append(found["optimizer"].param_groups[0]["lr"])
+        found["optimizer"].step()
+        found["lr_scheduler"]["scheduler"].step()
+    assert min(rates) > 0 and max(rates) <= recipe.learning_rate * (1 + 1e-9)
+    assert steps < 3 or rates[-1] < max(rates) / 10
+
+
+def test_without_a_test_picture_nothing_is_measured(root, tmp_path, capsys):
+    shutil.copytree(WEIGHTS / "water", tmp_path / "run")
+    (tmp_path / "run" / "metrics.json").unlink()
+    nothing = replace(water.TRAINING, examples=lambda root, split, recipe: [])
+    evaluate_run(nothing, root, tmp_path / "run", SimpleNamespace(device="cpu", limit=None))
+    assert "the split test holds no picture" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_the_best_checkpoint_is_known_again_in_another_folder(tmp_path):
+    """Lightning takes the first epoch after a move for the best."""
+    before, after = Kept(tmp_path / "before", monitor="score"), Kept(tmp_path / "after", monitor="score")
+    for name in ("best_model_path", "kth_best_model_path"):
+        setattr(before, name, str(tmp_path / "before" / "best.ckpt"))
+    before.best_model_score = torch.tensor(0.7)
+    before.best_k_models = {before.best_model_path: before.best_model_score}
+    after.load_state_dict(before.state_dict())
+    assert after.best_model_path == after.kth_best_model_path == str(tmp_path / "after" / "best.ckpt")
+    assert after.best_model_score == 0.7 and list(after.best_k_models) == [after.best_model_path]
+
+
 def test_check_names_a_value_that_is_no_class(tmp_path):
+    trimap = Image.fromarray(np.full((4, 4), 255, np.uint8))
+    trimap.save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="a.png holds the value 255; a trimap has 1 pet"):
+        pets.read_trimap(tmp_path / "a.png")
+
+
+def test_check_names_a_mask_that_says_nothing(tmp_path):
     example = Example("a", tmp_path / "a.png", lambda: np.full((4, 4), 7, np.uint8), "x")
     Image.new("RGB", (4, 4)).save(example.image)
-    assert "holds the value 7, no class id below 3" in fault_of(example, lambda target: target, 3)
-    assert fault_of(example, lambda target: target * 0 + 255, 3) is None
+    assert "says of no pixel what it is" in fault_of(example, lambda target: target * 0 + 255)
+    assert fault_of(example, lambda target: target) is None
 
 
 def test_a_checkpoint_takes_its_place_whole(tmp_path, monkeypatch):
@@ -436,8 +488,9 @@ def test_a_slip_costs_no_earlier_run(root, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     for options, said in (
         (["--data", "nowhere"], "is not at nowhere"),
-        (["--precision", "half"], "lightning takes no such --precision or --devices ("),
-        (["--encoder", "none.safetensors"], "none.safetensors"),
+        (["--precision", "half"], "argument --precision: invalid choice: 'half'"),
+        (["--encoder", "none.safetensors"], "none.safetensors is no encoder file"),
+        (["--start", "nowhere", "--encoder", "none.safetensors"], "would not be read, as --start is given"),
         (["--start", "nowhere"], "nowhere has no readable config.json"),
     ):
         with pytest.raises(SystemExit):

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segmenter.config import WEIGHTS_FILE, Config, load_config
+from segmenter.config import WEIGHTS_FILE, Config, WeightsError, load_config
 from segmenter.networks import build_network, count_parameters
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS, Task
+from train.data import DataError
 from train.recipe import Recipe
 from train.scoreboard import README, keep_ancestor, scores_of, with_table
 from train.scores import reliability_diagram, table
@@ -55,11 +57,12 @@ of VOC with SBD's labels (146 to validate); `--download` gives VOC's own 1,464 (
 2,687 of the 2,841 pictures, at most 256 pixels wide or high: those that were larger show more than 10 m in a pixel.""",
     "nuclei": """\
 581 of the 670 folders of stage1_train, with the labels that the community mended; as a test of strange pictures, all
-65 of stage1_test.""",
+65 of stage1_test, which had a say in the limit below which pictures are read enlarged
+([the experiments](../../docs/experiments.md) tell how).""",
     "cars": """\
 all of CamVid, saved as JPEG; 356 pictures of Graz-02; 184 studio photos, two of 186 left out that show a test
-picture's car; and 1,602 pictures of VOC with SBD's labels (146 to validate), where `--download` gives VOC's own 1,464
-(1,449).""",
+picture's car; and 424 pictures of VOC, those with a car and every fourth of the others of 1,602 with SBD's labels (146
+more are a split of their own), where `--download` gives VOC's own 1,464 (1,449).""",
 }
 
 # What the twenty worst test pictures have in common, by looking at them.
@@ -81,6 +84,11 @@ street scenes whose only cars are far away, a few pixels each after scaling, and
 a car and the model mostly does not.""",
 }
 
+
+# The encoder that the shipped weights began with, where they take its values.
+STARTED = """
+The encoder began as Google's MobileNetV2 for ImageNet (`mobilenet_v2_1.0_224_quant.tflite` of google-coral/test_data,
+Apache-2.0, dequantised), given by `--encoder`; without that option the command downloads smp's."""
 
 SPLITS = {"voc": ", photographs from Pascal VOC", "stage1_test": ", pictures of other laboratories"}
 
@@ -175,12 +183,13 @@ def reproduction(config: Config) -> str:
     training = importlib.import_module(f"train.{config.task}").TRAINING
     command = f"`python -m train.{config.task} --data DIR`"
     recipe = Recipe.of(config.recipe)
+    of_google = recipe.init == "imagenet" and tuple(config.mean) == (0.5, 0.5, 0.5)
     if training.recipes["default"] == recipe:
         taught = (
             f", after its recipe `{recipe.teacher}`, from whose probabilities it learns too and whose minutes are not "
             "counted here"
         )
-        return f"{command} trains by this recipe{taught if recipe.teacher else ''}."
+        return f"{command} trains by this recipe{taught if recipe.teacher else ''}.{STARTED if of_google else ''}"
     return (
         f"These weights were made by an earlier recipe, which stands below; {command} trains by today's, which "
         "[the experiments](../../docs/experiments.md) compare with it."
@@ -216,8 +225,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m train.cards", description=__doc__.split("\n")[0])
     parser.add_argument("--ancestor", type=Path, help="folder of a finished run of an ancestor's recipe, to keep")
     options = parser.parse_args(arguments)
-    if options.ancestor:
-        keep_ancestor(options.ancestor)
+    try:
+        if options.ancestor:
+            keep_ancestor(options.ancestor)
+    except (DataError, WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
     for task in TASKS.values():
         (WEIGHTS / task.name / "README.md").write_text(card(task), encoding="utf-8")
     README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")

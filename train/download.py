@@ -67,7 +67,7 @@ def draw_masks(table: Path, folder: Path) -> None:
     """Write ``<id>/masks/N.png`` from a table of run-length encoded nuclei.
 
     Its columns are ImageId, EncodedPixels, Height and Width; a run is a start, counted from 1 down the
-    columns, and a length.
+    columns, and a length. ValueError for a table that is cut short, so that a picture has no nuclei in it.
     """
     with table.open(newline="") as lines:
         for number, row in enumerate(csv.DictReader(lines)):
@@ -80,6 +80,8 @@ def draw_masks(table: Path, folder: Path) -> None:
             masks = _made(folder / row["ImageId"] / "masks")
             image = mask.reshape(int(row["Width"]), int(row["Height"])).T
             Image.fromarray(np.ascontiguousarray(image)).save(masks / f"{number}.png")
+    if not all((one / "masks").is_dir() for one in folder.iterdir()):
+        raise ValueError(f"{table.name} is cut short")
 
 
 def _made(folder: Path) -> Path:

@@ -139,6 +139,9 @@ def evaluate_run(training: TrainingTask, root: Path, folder: Path, options: argp
     recipe = run_recipe(segmenter)
     for split in ("test", "train"):
         examples = different(training.examples(root, split, recipe))[: options.limit]
+        if not examples:
+            print(f"the split {split} holds no picture: nothing is measured on it", flush=True)
+            continue
         if split == "test":
             found = evaluate(training, segmenter, examples)
             if options.limit is None:

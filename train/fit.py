@@ -21,7 +21,7 @@ from segmenter.config import Config
 from segmenter.threads import usable_cpus
 from train import report
 from train.augment import training_transform, validation_transform
-from train.checkpoint import WholeCheckpoints
+from train.checkpoint import Kept, WholeCheckpoints
 from train.data import DataError, EpochShuffle, Example, Examples, collate
 from train.module import SegmentationModule
 from train.recipe import Recipe
@@ -42,8 +42,8 @@ def fit(
     teacher: tuple[nn.Module, Config] | None,
     begin: Callable[[], None],
 ) -> tuple[L.Trainer, SegmentationModule, report.History]:
-    """The trainer, what it trained and its history; ``begin`` is called when all is ready. DataError for a precision or
-    devices that lightning does not take, and where there is nothing to resume from."""
+    """The trainer, what it trained and its history; ``begin`` is called when all is ready. DataError for devices that
+    lightning does not take, and where there is nothing to resume from."""
     policy = config.input_policy
     to_target = training.to_network_target
     loading = {
@@ -62,7 +62,7 @@ def fit(
     module = SegmentationModule(network, recipe, config, [example.name for example in train], teacher)
     history = report.History()
     # After the history has the epoch; the best first, for the last one to know of it.
-    keep = partial(ModelCheckpoint, out / CHECKPOINTS, enable_version_counter=False, save_on_train_epoch_end=True)
+    keep = partial(Kept, out / CHECKPOINTS, enable_version_counter=False, save_on_train_epoch_end=True)
     callbacks: list[Callback] = [
         history,
         keep("best", monitor="val_mean_iou", mode="max"),
@@ -90,7 +90,8 @@ def fit(
         )
     except (ValueError, MisconfigurationException) as error:
         said = " ".join(str(error).split())
-        raise DataError(f"lightning takes no such --precision or --devices ({said}); give others.") from error
+        raise DataError(f"lightning takes no such --devices ({said}); give others.") from error
+    module.begun["devices"] = trainer.world_size  # each has a batch of its own, so they decide how many steps there are
     last = out / CHECKPOINTS / "last.ckpt"
     if options.resume and not last.is_file() and (options.teacher or not recipe.teacher):
         raise DataError(f"there is no {last} to resume from; start without --resume.")

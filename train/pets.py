@@ -21,13 +21,13 @@ import numpy as np
 
 from segmenter.tasks import PETS
 from train import download
-from train.data import Example, fold, lookup, mapped, read_mapped, read_text, require
+from train.data import DataError, Example, fold, lookup, read_grey, read_text, require
 from train.recipe import UNET, Recipe
 from train.run import main
 from train.task import TrainingTask
 from train.voc import CAT, DOG, voc_examples
 
-TRIMAP = lookup({1: 1, 2: 0, 3: 2}, default=255)
+TRIMAP = lookup({1: 1, 2: 0, 3: 2})
 
 # How far derived trimaps grow, as a share of the picture's longest side: 1.5 pixels of 300. Grown so far, a
 # network misses and exceeds them nearly as it does those drawn by hand.
@@ -88,7 +88,7 @@ def examples(root: Path, split: str, recipe: Recipe) -> list[Example]:
     def example(name: str) -> Example:
         path = trimaps / f"{name}.png"
         grown = name in derived and recipe.extra and split != "test"
-        read = partial(read_derived, path) if grown else mapped(path, TRIMAP)
+        read = partial(read_derived, path) if grown else partial(read_trimap, path)
         return Example(name, folder / "images" / f"{name}.jpg", read, "Oxford-IIIT Pet")
 
     found = [example(name) for name in names]
@@ -98,11 +98,22 @@ def examples(root: Path, split: str, recipe: Recipe) -> list[Example]:
     return found
 
 
+def read_trimap(path: Path) -> np.ndarray:
+    """Class ids of a trimap; DataError where it holds another value than 1, 2 and 3."""
+    values = read_grey(path)
+    strange = values[(values < 1) | (values > 3)]
+    if strange.size:
+        raise DataError(
+            f"{path} holds the value {strange[0]}; a trimap has 1 pet, 2 background and 3 border: replace it."
+        )
+    return TRIMAP[values]
+
+
 def read_derived(path: Path) -> np.ndarray:
     """Class ids of a derived trimap, the border grown outwards."""
     from scipy.ndimage import distance_transform_edt
 
-    class_ids = read_mapped(path, TRIMAP)
+    class_ids = read_trimap(path)
     background = class_ids == 0
     if not background.all():
         class_ids[background & (distance_transform_edt(background) <= GROWN * max(class_ids.shape))] = 2

@@ -25,6 +25,8 @@ from train.recipe import Recipe
 from train.start import load_teacher, start_network
 from train.task import TrainingTask
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # lightning's names; its other ones convert only the network
+
 
 def whole(least: int) -> Callable[[str], int]:
     """What reads a whole number from ``least`` on, for argparse."""
@@ -53,8 +55,10 @@ def parse(training: TrainingTask, arguments: Sequence[str] | None) -> argparse.N
     parser.add_argument("--split", choices=("published", "ancestor"), help="instead of the recipe's")
     parser.add_argument("--limit", type=whole(1), help="use only the first pictures of each split, to try things out")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--devices", default="auto", help="how many GPUs, or which: 2, or 0,1 (lightning's option)")
-    parser.add_argument("--precision", help="lightning's option (default: 16 bits where the device is fast at it)")
+    parser.add_argument(
+        "--devices", default="1", help="how many GPUs, each with a batch of its own, or which: 2, or 0,1 (lightning's)"
+    )
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: 16 bits where the device is fast at it")
     parser.add_argument("--workers", type=whole(0), default=2, help="processes that read pictures")
     parser.add_argument(
         "--encoder",
@@ -102,12 +106,17 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
         fetch(training, root)
     if options.check:
         recipe = training.recipes[options.recipe]
-        check(training.examples, training.splits, recipe, root, training.class_ids, len(training.task.classes))
+        check(training.examples, training.splits, recipe, root, training.class_ids)
         return out
     if options.split and training.recipes["ancestor"].split == "published":
         raise DataError(f"{name} has one split only, the published one; leave --split out.")
     if options.teacher and not training.recipes[options.recipe].teacher:
         raise DataError(f"the recipe {options.recipe} of {name} has no teacher; leave --teacher out.")
+    unused = "--start is given" if options.start else f"the recipe {options.recipe} starts from nothing"
+    if options.encoder not in ("imagenet", "random") and (
+        options.start or training.recipes[options.recipe].init == "random"
+    ):
+        raise DataError(f"--encoder {options.encoder} would not be read, as {unused}; leave it out.")
     try:
         device = choose_device(options.device)
     except ValueError as error:
@@ -131,8 +140,10 @@ def fetch(training: TrainingTask, root: Path) -> None:
     for download in training.downloads:
         try:
             download(root)
-        except (OSError, RuntimeError, BadZipFile) as error:  # cut short, or not what its checksum says
-            raise DataError(f"the download did not finish ({error}); check the network and run it again.") from error
+        except (OSError, RuntimeError, ValueError, BadZipFile) as error:  # cut short, or not what its checksum says
+            raise DataError(
+                f"the download did not finish ({error}); check the network and the disk, and run it again."
+            ) from error
 
 
 def forget(recipes: Mapping[str, Recipe], name: str, out: Path, given: Path | None = None) -> None:
@@ -187,6 +198,7 @@ def train_recipe(
     L.seed_everything(recipe.seed, workers=True)
     train = training.examples(root, "train", recipe)[: options.limit]
     val = training.examples(root, "val", recipe)[: options.limit]
+    training.examples(root, "test", recipe)  # what is missing is told now, not when the training has ended
     if not train or not val:
         raise DataError(
             f"{name} has {len(train)} training and {len(val)} validation pictures below {root}; both are needed."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from segmenter.config import METRICS_FILE, load_config
 from segmenter.files import write_whole
 from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
+from train.data import DataError
+from train.recipe import Recipe
 
 README = WEIGHTS.parent / "README.md"
 START, END = "<!-- scores: written by python -m train.cards -->", "<!-- end of scores -->"
@@ -89,14 +92,27 @@ def ancestor_run(task: str) -> str:
 
 
 def keep_ancestor(folder: Path) -> None:
-    """Take the scores of a finished run of an ancestor's recipe into ``ancestor.json``."""
+    """Take the scores of a finished run of an ancestor's recipe into ``ancestor.json``; DataError for another run, and
+    for one that was tested on other pictures than the weights that it stands beside."""
     config = load_config(folder)
+    if not (folder / METRICS_FILE).is_file():
+        raise DataError(f"{folder} has no {METRICS_FILE}; give the folder of a run that has ended.")
+    scores = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+    own = importlib.import_module(f"train.{config.task}").TRAINING.recipes["ancestor"]
+    if replace(Recipe.of(config.recipe), epochs=own.epochs, split=own.split) != own:
+        raise DataError(f"{folder} was not trained by the recipe ancestor of {config.task}; give a run of that.")
+    images, ours = (found["test"]["own_size"]["images"] for found in (scores, scores_of(config.task)))
+    if images != ours:
+        raise DataError(
+            f"{folder} was tested on {images} pictures, the weights of {config.task} on {ours}; train it with "
+            "--split published."
+        )
     run = {
         "recipe": config.recipe,
         "epochs": config.metrics["epochs"],
         "minutes": config.metrics["minutes"],
         "hardware": config.metrics["hardware"],
-        "scores": json.loads((folder / METRICS_FILE).read_text(encoding="utf-8")),
+        "scores": scores,
     }
     write_whole(WEIGHTS / config.task / ANCESTOR_FILE, (json.dumps(run, indent=2) + "\n").encode())
 
