@@ -26,9 +26,8 @@ from segmenter import Segmenter
 from segmenter.networks import build_network, count_parameters
 from segmenter.predict import WEIGHTS
 from train import cars, nuclei, pets, water
-from train.check import fault_of
 from train.checkpoint import Kept, WholeCheckpoints
-from train.data import DataError, Example
+from train.data import DataError
 from train.evaluate import evaluate_run
 from train.fit import default_precision, running_mean
 from train.module import SegmentationModule
@@ -392,13 +391,6 @@ def test_check_names_a_value_that_is_no_class(tmp_path):
     trimap.save(tmp_path / "a.png")
     with pytest.raises(DataError, match="a.png holds the value 255; a trimap has 1 pet"):
         pets.read_trimap(tmp_path / "a.png")
-
-
-def test_check_names_a_mask_that_says_nothing(tmp_path):
-    example = Example("a", tmp_path / "a.png", lambda: np.full((4, 4), 7, np.uint8), "x")
-    Image.new("RGB", (4, 4)).save(example.image)
-    assert "says of no pixel what it is" in fault_of(example, lambda target: target * 0 + 255)
-    assert fault_of(example, lambda target: target) is None
 
 
 def test_a_checkpoint_takes_its_place_whole(tmp_path, monkeypatch):

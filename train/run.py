@@ -106,7 +106,7 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
         fetch(training, root)
     if options.check:
         recipe = training.recipes[options.recipe]
-        check(training.examples, training.splits, recipe, root, training.class_ids)
+        check(training.examples, training.splits, recipe, root)
         return out
     if options.split and training.recipes["ancestor"].split == "published":
         raise DataError(f"{name} has one split only, the published one; leave --split out.")
