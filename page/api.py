@@ -63,8 +63,7 @@ def segment(
         task: What to find: "pets", "water", "nuclei" or "cars".
         picture: A picture file (JPEG, PNG, WebP, BMP, GIF or TIFF); over MCP a data: address of at most 4 MB.
         formats: Files to make besides: any of mask, overlay, cutout, classes, csv, objects, coco, geojson, cvat.
-        pixel_size: The side of a pixel, for areas: in µm for nuclei, in m for water, where GeoTIFFs tell it themselves
-            if rasterio is installed.
+        pixel_size: The side of a pixel, for areas: in µm for nuclei, in m for water (with rasterio, GeoTIFFs tell it).
 
     Returns:
         The overlay as a JPEG at the picture's own size, a PNG where it is longer than a JPEG can be

@@ -15,11 +15,13 @@ from PIL import Image
 from page import api, batch, handlers, models, models_tab, view
 from page.desk import Desk
 from segmenter import TASKS, Segmentation
-from segmenter.image import read_image
+from segmenter.image import MAX_PIXELS, read_image
 
 
 class FakeSegmenter:
     """Finds class 1 in the picture's upper quarter, sure to 0.75 there and to 0.5 elsewhere; counts its calls."""
+
+    max_pixels = MAX_PIXELS
 
     def __init__(self, task: str) -> None:
         self.task, self.calls = TASKS[task], 0
