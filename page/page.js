@@ -46,6 +46,11 @@
   const sides = (image) => [image.naturalWidth, image.naturalHeight];
   const crossed = (image) => sides(image).map((side, axis) => Math.floor(cross[axis] * side));
   const moveCross = (image, pixel) => sides(image).forEach((side, axis) => { cross[axis] = (pixel[axis] + 0.5) / side; });
+  const tellCross = (button) => {
+    const [across, down] = cross.map((part) => Math.round(100 * part));
+    button.setAttribute("aria-valuenow", across);
+    button.setAttribute("aria-valuetext", `${across}% across, ${down}% down`);
+  };
   const drawCross = () => {
     const button = document.activeElement;
     if (!button.matches(RESULT)) return;
@@ -55,6 +60,7 @@
     const place = button.getBoundingClientRect();
     button.style.setProperty("--cross-x", `${left + (x + 0.5) * scale - place.left}px`);
     button.style.setProperty("--cross-y", `${top + (y + 0.5) * scale - place.top}px`);
+    tellCross(button);
   };
   for (const event of ["focusin", "resize", "load"]) window.addEventListener(event, drawCross, true);
   // A click asks for the pixel that it hits, one beside the picture for none, and a key that presses for the cross's.
@@ -80,16 +86,21 @@
     const width = image.naturalWidth * scale;
     const place = line.getBoundingClientRect();
     const part = (place.left + place.width / 2 - left) / width;
-    line.setAttribute("aria-valuenow", Math.round(100 * part));
+    if (Number.isFinite(part)) line.setAttribute("aria-valuenow", Math.round(100 * part));
     return { left, width, part };
   };
   const moveLine = (line, part) => {
     const { left, width } = tellLine(line);
+    if (!width) return; // no picture has come yet
     const place = [left + Math.min(Math.max(part, 0), 1) * width, line.getBoundingClientRect().top];
     line.dispatchEvent(mouse("mousedown", ...place));
     window.dispatchEvent(mouse("mouseup", ...place));
-    requestAnimationFrame(() => tellLine(line));
   };
+  const retellLine = () => requestAnimationFrame(() => {
+    const line = document.querySelector(LINE);
+    if (line && document.querySelector("#slider img")) tellLine(line);
+  });
+  for (const event of ["load", "mouseup", "touchend", "focusin", "resize"]) window.addEventListener(event, retellLine, true);
 
   // Arrow keys move both, with Shift by less; the pixel under the cross is asked for when the key is let go.
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -111,14 +122,18 @@
     moveCross(image, crossed(image).map((at, axis) => Math.min(Math.max(at + step * arrow[axis], 0), last[axis])));
     drawCross();
   };
-  document.addEventListener("focusin", ({ target }) => target.matches(LINE) && tellLine(target));
+  const shown = ({ target }) => {
+    const image = target.matches(RESULT) ? target.querySelector("img") : null;
+    return image?.naturalWidth ? image : null;
+  };
   document.addEventListener("keydown", (event) => {
     if (!alone(event)) return;
     if (event.target.matches(LINE)) keyOnLine(event.target, event);
-    if (event.target.matches(RESULT)) keyOnResult(event.target.querySelector("img"), event);
+    const image = shown(event);
+    if (image) keyOnResult(image, event);
   });
   document.addEventListener("keyup", (event) => {
-    const image = event.key in ARROWS && alone(event) && event.target.matches(RESULT) ? event.target.querySelector("img") : null;
+    const image = event.key in ARROWS && alone(event) && shown(event);
     if (image) ask(image, crossed(image));
   });
 
@@ -138,12 +153,14 @@
     }
   };
 
-  // Who hears the page is told that the result can be asked, and its arrow keys are left to it.
+  // To those who hear the page the result is a slider in two directions, whose arrow keys are left to it.
   const describeResult = () => {
     const button = document.querySelector(RESULT);
     if (!button) return;
     button.querySelector("img").id = "result-picture";
-    button.setAttribute("role", "application");
+    button.setAttribute("role", "slider");
+    button.setAttribute("aria-roledescription", "picture with a cross");
+    tellCross(button);
     button.setAttribute("aria-labelledby", "result-picture");
     button.setAttribute("aria-describedby", "keys");
   };

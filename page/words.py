@@ -15,7 +15,7 @@ from segmenter.measure import ObjectStats, area, objects
 from segmenter.suggest import Suggestion
 from segmenter.tasks import LONGEST_SIDE, SHORTEST_SIDE, Task, is_side
 
-KEYS = "The arrow keys move the cross, with Shift by one pixel."
+KEYS = "The arrow keys move the cross, with Shift in the smallest steps, and tell what is under it."
 HEADER = f"""
 <h1>Segmenter</h1>
 <p>Marks pets, water, cell nuclei and cars in your picture, pixel by pixel.</p>

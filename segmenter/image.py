@@ -22,8 +22,10 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from segmenter.bombs import BombError, check_scans, check_segments, check_tiles
+from segmenter.bombs import BOUNDED, BombError, check_scans, check_segments, check_tiles
 from segmenter.deep import (
+    EXTRA_SAMPLES,
+    MULTIPLIED,
     ORIENTATION,
     PHOTOMETRIC,
     PRINTED,
@@ -163,7 +165,7 @@ def _read_bytes(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         raise _damaged(name) from error
     with image:
         _check_size(image.size, max_pixels)
-        if image.format == "TIFF" and _is_deep_colour(image):
+        if image.format == "TIFF" and _is_for_tifffile(image):
             return _read_deep_tiff(data, name, max_pixels)
         # The bits of a PNG's values, and what they are: 0 is grey, which is read deep.
         deep = image.format == "PNG" and data[24] == 16 and data[25] != 0
@@ -188,10 +190,13 @@ def _refused(name: str, error: BombError) -> ImageError:
     return ImageError(f"{name} {error}; {error.way_out}.")
 
 
-def _is_deep_colour(image: Image.Image) -> bool:
-    """Pillow would cut several bands of 16 bits down to their high bytes."""
-    bits = image.tag_v2.get(258, (1,))  # type: ignore[attr-defined]  # BitsPerSample
-    return len(bits) > 1 and max(bits) > 8
+def _is_for_tifffile(image: Image.Image) -> bool:
+    """Pillow would cut several bands of 16 bits down to their high bytes, and divide colours that are multiplied by
+    their opacity by a band that may be none."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    bits = tags.get(258, (1,))  # BitsPerSample
+    multiplied = MULTIPLIED in np.ravel(tags.get(EXTRA_SAMPLES, ())) and tags.get(259, 1) in BOUNDED  # Compression
+    return len(bits) > 1 and (max(bits) > 8 or multiplied)
 
 
 def _read_deep_tiff(data: bytes, name: str, max_pixels: int) -> np.ndarray:
@@ -246,8 +251,8 @@ def _decode(image: Image.Image, name: str, high_bytes: bool = False) -> np.ndarr
         if image.mode in ("F", "I") or image.mode.startswith("I;16"):
             inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
             return stretch(np.asarray(image)[..., None], no_data_of(tags), inverted=inverted)
-        if tiff and image.mode == "RGBA" and not is_opacity(np.asarray(image.getchannel("A")), 255):
-            image = image.convert("RGB")
+        if tiff and image.mode in ("RGBA", "LA") and not is_opacity(np.asarray(image.getchannel("A")), 255):
+            image = image.convert(image.mode[:-1])
         if image.has_transparency_data:
             image = image.convert("RGBA")
             white = Image.new("RGB", image.size, "white")

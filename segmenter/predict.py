@@ -113,8 +113,8 @@ class Segmenter:
         try:
             prepared = _ahead(
                 pool,
-                lambda image: self._prepare(read_image(image, self.max_pixels)),
-                map(_as_it_is, images),
+                lambda read: self._prepare(read()),
+                map(self._reader, images),
                 max(threads, min(self._engine.batch, 2 * threads)),
             )
             for results in _ahead(pool, self._finish, _in_groups(prepared, self._engine.batch), 2):
@@ -139,6 +139,13 @@ class Segmenter:
         """How like those it learnt from a picture is (see ``Segmentation``); ImageError as in ``predict``."""
         known = self.config.familiarity
         return None if known is None else known.score(self.describe(image))
+
+    def _reader(self, image: ImageSource) -> Callable[[], np.ndarray]:
+        """What reads a picture; an array or a PIL image is read at once, as its owner may put the next one into it."""
+        if not isinstance(image, (np.ndarray, Image.Image)):
+            return partial(read_image, image, self.max_pixels)
+        taken = read_image(image, self.max_pixels)
+        return lambda: taken
 
     def _prepare(self, image: np.ndarray) -> _Prepared:
         """Scale or pad a picture to the network's input, unless it takes several tiles."""
@@ -249,11 +256,6 @@ class Segmenter:
         known = self.config.familiarity
         familiarity = None if known is None else known.score(np.mean(descriptions, axis=0))
         return Segmentation(image, class_ids, confidence, self.task, seeds, self.config.min_object, familiarity)
-
-
-def _as_it_is(image: ImageSource) -> ImageSource:
-    """A picture that stays: a copy of an array, which its owner may fill with the next one."""
-    return image.copy() if isinstance(image, np.ndarray) and image.flags.writeable else image
 
 
 def _ahead(

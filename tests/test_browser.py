@@ -161,7 +161,7 @@ def test_a_click_is_for_the_pixel_that_it_hits(
     assert len(asked) == len(pixels)
 
 
-@pytest.mark.parametrize("size", [(120, 80), (2400, 900)], ids=["small", "large"])
+@pytest.mark.parametrize("size", [(120, 80), pytest.param((2400, 900), marks=pytest.mark.slow)], ids=["small", "large"])
 def test_the_keyboard_asks_for_a_pixel_too(open_tab: Callable[..., Tab], tmp_path: Path, size: tuple[int, int]) -> None:
     """Arrow keys go a fortieth of the longer side, with Shift a pixel, and not beyond the picture."""
     Image.new("RGB", size, (90, 120, 60)).save(tmp_path / "plain.png")
@@ -240,15 +240,25 @@ def test_a_bad_upload_shows_the_sentence_and_a_good_one_follows(
 
 
 def test_a_picture_can_be_pasted_and_taken_away(open_tab: Callable[..., Tab], picture: Path) -> None:
+    """On the tab that is open."""
     tab = open_tab()
-    tab.page.evaluate(
-        """bytes => {
-            const data = new DataTransfer();
-            data.items.add(new File([new Uint8Array(bytes)], "pasted.png", { type: "image/png" }));
-            document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
-        }""",
-        list(picture.read_bytes()),
-    )
+
+    def paste() -> None:
+        tab.page.evaluate(
+            """bytes => {
+                const data = new DataTransfer();
+                data.items.add(new File([new Uint8Array(bytes)], "pasted.png", { type: "image/png" }));
+                document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+            }""",
+            list(picture.read_bytes()),
+        )
+
+    tab.open("Score")
+    paste()
+    tab.page.wait_for_selector("#score-picture :text('pasted')")
+    tab.open("Segment")
+    assert tab.page.is_visible("#stage") and not tab.page.is_visible("#details")
+    paste()
     tab.page.wait_for_selector("#summary .facts:has-text('60 × 40')")
     tab.page.click("#picture button[aria-label='Remove Image']")
     tab.page.wait_for_selector("#stage .stage")

@@ -61,7 +61,7 @@ def test_another_run_is_no_ancestor(ancestor, capsys):
     write_scores(ancestor, 3)
     assert "was tested on 3 pictures" in refusal()
     (ancestor / METRICS_FILE).unlink()
-    assert "give the folder of a run that has ended" in refusal()
+    assert "holds no test scores" in refusal()
     write_scores(ancestor, scoreboard.scores_of("nuclei")["test"]["own_size"]["images"])
     config = load_config(ancestor)
     save_config(replace(config, recipe={**config.recipe, "learning_rate": 0.1}), ancestor)

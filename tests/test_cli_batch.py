@@ -312,6 +312,22 @@ def test_results_of_what_a_picture_was_before_go(run, pictures, tmp_path, noise)
     assert names(tmp_path / "out") == ["0-pets-mask.png", "0-pets.csv", "record.jsonl"]
 
 
+def test_only_results_are_taken_away(run, pictures, tmp_path, noise):
+    """A record that came with a folder may name anything."""
+    run(pictures[:1], formats=("mask",))
+    kept = [tmp_path / "thesis.txt", tmp_path / "0-pets-mask.png", tmp_path / "out" / "notes.txt"]
+    for path in kept:
+        path.write_text("mine")
+    record = tmp_path / "out" / "record.jsonl"
+    entry = json.loads(record.read_text())
+    entry["files"]["csv"] = [str(kept[0]), "../0-pets-mask.png", "notes.txt"]
+    record.write_text(json.dumps(entry) + "\n")
+    Image.fromarray(noise(20, 30)).save(pictures[0].path)
+    run(pictures[:1], formats=("overlay",))
+    assert all(path.read_text() == "mine" for path in kept)
+    assert not (tmp_path / "out" / "0-pets-mask.png").exists()
+
+
 def test_a_picture_that_changed_and_fails_has_no_results(run, pictures, tmp_path):
     """Its old numbers would pass for those of the new picture."""
     summary = tmp_path / "out" / "summary.csv"

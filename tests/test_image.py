@@ -323,6 +323,11 @@ def test_a_fourth_channel_that_is_called_opacity_is_looked_at(dtype, fourth):
     assert (read_image(encode_tiff(channels)) == expected).all()
     channels[..., 3] = 0
     assert (read_image(encode_tiff(channels)) == expected).all()
+    multiplied = encode_tiff(channels, photometric="rgb", extrasamples="assocalpha")
+    assert (read_image(multiplied) == expected).all()
+    grey = np.ascontiguousarray(channels[..., :2])
+    alone = read_image(encode_tiff(np.ascontiguousarray(grey[..., 0])))
+    assert (read_image(encode_tiff(grey, photometric="minisblack", extrasamples="unassalpha")) == alone).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import BLUE, GREEN, NETWORK_CLASSES, RED
-from PIL import Image
+from PIL import Image, ImageSequence
 from torch import nn
 
 import segmenter
@@ -316,7 +316,18 @@ def test_an_array_may_be_filled_with_the_next_picture(segmenter_for, noise):
         assert_same(result, model.predict(noise(9, 9, seed=number)))
     one = model.predict(frame)
     frame[:] = 0
-    assert (one.image == noise(9, 9, seed=11)).all()
+    assert (one.image == noise(9, 9, seed=11)).all() and one.image.flags.writeable
+
+
+def test_frames_of_a_film_are_read_as_they_come(segmenter_for, noise):
+    """Pillow gives the same image again, gone on to the next frame."""
+    film = io.BytesIO()
+    first, *rest = (Image.fromarray(noise(9, 9, seed=number)) for number in range(8))
+    first.save(film, "TIFF", save_all=True, append_images=rest)
+    results = segmenter_for().predict_many(ImageSequence.Iterator(Image.open(film)))
+    for number, result in enumerate(results):
+        assert (result.image == noise(9, 9, seed=number)).all()
+    assert number == 7
 
 
 @pytest.mark.parametrize("policy", ["fit", "tile"])

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from generated_data import write_all
+from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -374,9 +375,11 @@ def test_without_a_test_picture_nothing_is_measured(root, tmp_path, capsys):
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
-def test_the_best_checkpoint_is_known_again_in_another_folder(tmp_path):
+@pytest.mark.parametrize("kind", [ModelCheckpoint, Kept], ids=["earlier", "now"])
+def test_the_best_checkpoint_is_known_again_in_another_folder(tmp_path, kind):
     """Lightning takes the first epoch after a move for the best."""
-    before, after = Kept(tmp_path / "before", monitor="score"), Kept(tmp_path / "after", monitor="score")
+    before, after = kind(tmp_path / "before", monitor="score"), Kept(tmp_path / "after", monitor="score")
+    assert before.state_key == after.state_key
     for name in ("best_model_path", "kth_best_model_path"):
         setattr(before, name, str(tmp_path / "before" / "best.ckpt"))
     before.best_model_score = torch.tensor(0.7)
@@ -508,6 +511,8 @@ def test_a_run_resumes_with_the_encoder_it_was_begun_with():
     )
     checkpoint = {}
     one.on_save_checkpoint(checkpoint)
+    one.on_load_checkpoint(checkpoint)
+    one.begun["devices"] = 1  # which earlier checkpoints do not tell
     one.on_load_checkpoint(checkpoint)
     with pytest.raises(DataError, match="begun with another value of encoder"):
         other.on_load_checkpoint(checkpoint)

@@ -51,8 +51,9 @@ LIMITS = {
 # What of the data the shipped weights were trained and measured on, and what is not as its publishers have it.
 USED = {
     "pets": """\
-1,381 of the 3,680 pictures of trainval, at most 300 pixels wide or high, as test 298 of the 3,669, and 1,602 pictures
-of VOC with SBD's labels (146 to validate); `--download` gives VOC's own 1,464 (1,449).""",
+1,381 of the 3,680 pictures of trainval, at most 300 pixels wide or high, as test 298 of the 3,669, and VOC's 1,602
+training pictures with SBD's labels; its 146 validation pictures are only measured on (split `voc`). `--download` gives
+VOC's own 1,464 and 1,449.""",
     "water": """\
 2,687 of the 2,841 pictures, at most 256 pixels wide or high: those that were larger show more than 10 m in a pixel.""",
     "nuclei": """\
@@ -61,8 +62,9 @@ of VOC with SBD's labels (146 to validate); `--download` gives VOC's own 1,464 (
 ([the experiments](../../docs/experiments.md) tell how).""",
     "cars": """\
 all of CamVid, saved as JPEG; 356 pictures of Graz-02; 184 studio photos, two of 186 left out that show a test
-picture's car; and 424 pictures of VOC, those with a car and every fourth of the others of 1,602 with SBD's labels (146
-more are a split of their own), where `--download` gives VOC's own 1,464 (1,449).""",
+picture's car; and of VOC's 1,602 training pictures with SBD's labels the 424 that show a car or are every fourth of
+the others. VOC's 146 validation pictures are only measured on (split `voc`). `--download` gives VOC's own 1,464 and
+1,449.""",
 }
 
 # What the twenty worst test pictures have in common, by looking at them.

@@ -20,8 +20,8 @@ Listing = Callable[[Path, str, Recipe], list[Example]]
 def check(examples: Listing, splits: tuple[str, ...], recipe: Recipe, root: Path) -> None:
     """Read every picture and mask of ``splits`` once and say how many there are.
 
-    DataError names the files that are missing, damaged, of unlike size or that hold a value which their task has not:
-    the first 20 of them, and how many there are.
+    DataError names the files that are missing, damaged or of unlike size, and trimaps of other values than theirs: the
+    first 20 of them, and how many there are.
     """
     faults: list[str] = []
     for split in splits:

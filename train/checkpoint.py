@@ -18,6 +18,11 @@ from train.data import DataError
 class Kept(ModelCheckpoint):
     """A checkpoint of lightning's that knows the best one again in a folder that was moved since."""
 
+    @property
+    def state_key(self) -> str:
+        """Lightning's own, which stands in the checkpoints of earlier runs."""
+        return super().state_key.replace(type(self).__name__, ModelCheckpoint.__name__, 1)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def here(path: str) -> str:
             return str(Path(str(self.dirpath)) / Path(path).name) if path else path

@@ -148,10 +148,11 @@ def evaluate_run(training: TrainingTask, root: Path, folder: Path, options: argp
                 found |= unfamiliar(segmenter, root)
             write_metrics(folder, split, found)
             show(training.task.name, split, found)
+            print(f"scores are in {folder / METRICS_FILE}", flush=True)
         report.prediction_sheet(segmenter, examples[:SHEET], training.class_ids).save(
             folder / f"predictions-{split}.png"
         )
-    print(f"scores are in {folder / METRICS_FILE}, predictions in sequence in {folder}/predictions-*.png", flush=True)
+    print(f"predictions in sequence are in {folder}/predictions-*.png", flush=True)
 
 
 def show(task: str, split: str, found: dict[str, Any]) -> None:

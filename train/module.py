@@ -62,7 +62,7 @@ class SegmentationModule(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """DataError for a checkpoint of another recipe or other pictures: no run would end as this one goes on."""
-        before = checkpoint.get("begun", {})
+        before = {"devices": 1, **checkpoint.get("begun", {})}  # earlier ones do not tell
         other = [name for name, value in self.begun.items() if before.get(name) != value]
         if other:
             raise DataError(

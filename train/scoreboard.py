@@ -95,9 +95,10 @@ def keep_ancestor(folder: Path) -> None:
     """Take the scores of a finished run of an ancestor's recipe into ``ancestor.json``; DataError for another run, and
     for one that was tested on other pictures than the weights that it stands beside."""
     config = load_config(folder)
-    if not (folder / METRICS_FILE).is_file():
-        raise DataError(f"{folder} has no {METRICS_FILE}; give the folder of a run that has ended.")
-    scores = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+    path = folder / METRICS_FILE
+    scores = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if "test" not in scores:
+        raise DataError(f"{folder} holds no test scores; give the folder of a run that has ended.")
     own = importlib.import_module(f"train.{config.task}").TRAINING.recipes["ancestor"]
     if replace(Recipe.of(config.recipe), epochs=own.epochs, split=own.split) != own:
         raise DataError(f"{folder} was not trained by the recipe ancestor of {config.task}; give a run of that.")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -222,10 +222,12 @@ class Batch:
         return Outcome(str(job.picture.path), "failed", _reason(error))
 
     def _remove(self, entry: Entry, formats: Iterable[str]) -> None:
-        """Take away results of a picture that is no longer what it was."""
+        """Take away results of a picture that is no longer what it was; a record may name other files too."""
+        out, begin = self.record.out.resolve(), f"{PurePosixPath(entry.name).name}-{entry.task}"
         for path in self.record.paths(entry, formats):
             with suppress(OSError):
-                path.unlink()
+                if path.name.startswith(begin) and path.resolve().is_relative_to(out):
+                    path.unlink()
 
     def _told(self, status: Literal["done", "skipped"], job: Job, entry: Entry) -> Outcome:
         files = [str(path) for path in self.record.paths(entry, self.wanted.formats)]
