@@ -17,7 +17,7 @@ from page.desk import is_abandoned
 from page.given import GradioFile, uploads
 from page.log import request
 from page.models import segmenter_for
-from page.parts import model_strip
+from page.parts import model_strip, unchanged
 from page.pictures import data_uri, folder
 from segmenter import TASKS, WeightsError
 
@@ -68,7 +68,7 @@ def on_cancel(job: Event | None) -> str:
 def on_failure(stage: str) -> Progress:
     """A batch ended with an error; one that still waits, by its ``stage``, did not begin, as the page is busy. That
     Gradio tells."""
-    return _idle(INVITATION) if stage == WAITING else Progress(*[gr.skip()] * len(Progress._fields))
+    return _idle(INVITATION) if stage == WAITING else unchanged(Progress)
 
 
 def on_start(task: str, files: Sequence[GradioFile] | None, job: Event) -> Iterator[Progress]:

@@ -13,6 +13,7 @@ from page.extra import EXTRAS, all_examples, fetch
 from page.given import Given, GradioFile, given
 from page.log import logged, note
 from page.models import suggest_for
+from page.parts import unchanged
 from page.pictures import STYLES, Look, draw, lowest, save
 from page.view import View, look, point
 from segmenter import TASKS, ImageError, Stopped, WeightsError
@@ -55,7 +56,7 @@ class Page(NamedTuple):
     objects_button: Any
 
 
-UNCHANGED = Page(*[gr.skip()] * len(Page._fields))  # what a run says that a later one has superseded
+UNCHANGED = unchanged(Page)  # what a run says that a later one has superseded
 
 
 class Drawn(NamedTuple):
@@ -156,7 +157,7 @@ def on_look(view: View | None, desk: Desk, *looks: Any) -> Drawn:
     desk.looks = Look(*looks)
     view = _held(view)
     drawn = _drawn(view, desk.looks)
-    return Drawn(*[gr.skip()] * len(Drawn._fields)) if desk.is_past(view) else drawn
+    return unchanged(Drawn) if desk.is_past(view) else drawn
 
 
 @logged("point")
@@ -170,7 +171,7 @@ def on_point(event: gr.SelectData, view: View | None, pixel_size: float | None) 
 def on_pixel_size(view: View | None, pixel_size: float | None, desk: Desk) -> Measured:
     """Another size of a pixel was given: areas follow, and the next pictures are taken to have it too."""
     if view is None:
-        return Measured(*[gr.skip()] * len(Measured._fields))
+        return unchanged(Measured)
     if pixel_size and not is_side(pixel_size):
         gr.Warning(words.wrong_side(view.shown.task))
         pixel_size = None

@@ -1,10 +1,19 @@
-"""Components that several tabs have alike."""
+"""What several tabs have alike."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import gradio as gr
 
 from segmenter import TASKS
+
+Updates = TypeVar("Updates", bound=tuple)  # a NamedTuple of one update for each of some components
+
+
+def unchanged(kind: type[Updates]) -> Updates:
+    """Updates that leave every component as it is."""
+    return kind(*[gr.skip()] * len(kind._fields))  # type: ignore[attr-defined]
 
 
 def model_strip(elem_id: str) -> gr.Radio:
