@@ -146,6 +146,8 @@ def converted(weights: Path, config: Config) -> Path:
     key = hashlib.sha256(read_weights(weights, config) + known.encode()).hexdigest()[:24]
     folder = cache_folder() / key
     if is_whole(folder):
+        with suppress(OSError):
+            os.utime(folder)  # used now: the newest are kept
         return folder
     return convert(weights, folder, rounded)
 

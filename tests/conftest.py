@@ -8,12 +8,17 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
 
 from segmenter.config import Config
 from segmenter.engine_torch import TorchEngine
 from segmenter.predict import Segmenter
 from segmenter.tasks import get_task
+
+# No test may fail because the machine was slow for a moment.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 # The brightest channel decides what the fake network answers.
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -121,3 +126,12 @@ def few_threads():
     torch.set_num_threads(min(before, 2))
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """A folder for converted networks that are not the shipped ones, which they would drive out of the user's."""
+    folder = tmp_path_factory.mktemp("converted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("segmenter.engine_openvino.cache_folder", lambda: folder)
+        yield folder

@@ -64,7 +64,10 @@ def serving(folder: Path, **environment: str) -> Iterator[Served]:
             yield Served(f"http://127.0.0.1:{port}", process, log, folder, beyond)
         finally:
             process.terminate()
-            process.wait(30)
+            try:
+                process.wait(30)
+            finally:
+                process.kill()
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -81,10 +84,11 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The server that tests share; nothing may have failed in it."""
+    """The server that tests share; nothing may have failed in it, nor left this machine."""
     with serving(tmp_path_factory.mktemp("server")) as running:
         yield running
-        log = running.log.read_text()
+        log, went_out = running.log.read_text(), running.went_out()
+    assert not went_out
     assert "Traceback" not in log and '"level": "error"' not in log, log
 
 

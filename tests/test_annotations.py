@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 from generated_results import SHAPES, result_of, results, shaped_result
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from rasterio.features import rasterize
@@ -63,7 +63,6 @@ def test_coco_of_hard_shapes(name, task, polygons):
     check_coco(shaped_result(name, task), polygons)
 
 
-@settings(deadline=None)
 @given(results(side=16), st.booleans())
 def test_coco_of_anything(result, polygons):
     """Polygons too: along the edges of pixels the rasteriser of pycocotools loses none."""
@@ -141,7 +140,6 @@ def test_geojson_of_hard_shapes(name, task):
     check_geojson(shaped_result(name, task))
 
 
-@settings(deadline=None)
 @given(results(side=12), st.sampled_from([None, NORTH_UP, NORTH_DOWN, TURNED]))
 def test_geojson_of_anything(result, transform):
     check_geojson(result, transform)

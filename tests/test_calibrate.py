@@ -13,6 +13,7 @@ from torch import nn
 from segmenter import Segmenter
 from segmenter.config import Config, Familiarity, Judge, load_config
 from segmenter.engine_torch import TorchEngine
+from segmenter.inference import Encoder
 from segmenter.networks import build_network, save_network
 from segmenter.tasks import TASKS
 from train import calibrate, familiarity, nuclei, pets, water
@@ -20,6 +21,11 @@ from train.drawn import drawn
 from train.recipe import Recipe
 
 SMALL = Recipe({"_model_class": "Unet", "encoder_name": "mobilenet_v2", "decoder_channels": [8, 8, 8, 4, 4]}, size=64)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(own_cache):
+    """What is calibrated here is converted there."""
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +168,8 @@ def test_a_network_without_an_encoder_has_no_familiarity(root):
     config, recipe = water_config(), water.RECIPES["default"]
     segmenter = Segmenter(TASKS["water"], TorchEngine(Sure(2.0, 0.0), config), config)
     val = water.examples(root, "val", recipe)
-    assert familiarity.fit_familiarity(water.TRAINING, segmenter, [], val, root, recipe) is None
+    parts = Encoder(Sure(2.0, 0.0), config).parts
+    assert familiarity.fit_familiarity(water.TRAINING, segmenter, parts, val, root, recipe) is None
 
 
 @pytest.mark.parametrize("size", [(40, 60), (150, 90)])

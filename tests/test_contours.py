@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from generated_results import SHAPES, results, shape
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 from rasterio.features import rasterize
@@ -46,7 +46,6 @@ def test_outlines_of_what_lies_around_hard_shapes(name):
     check_rings(np.where(mask, inside, ndimage.label(~mask)[0] + count))
 
 
-@settings(deadline=None)
 @given(results(side=12))
 def test_outlines_of_anything(result):
     check_rings(labels_of(result.class_ids > 0))
@@ -96,7 +95,6 @@ def test_run_lengths_by_hand():
     assert run_lengths(np.zeros((2, 2), int)) == []
 
 
-@settings(deadline=None)
 @given(results(side=12), st.booleans())
 def test_run_lengths_are_those_of_pycocotools(result, whole):
     labels = np.where(result.class_ids, 1, 0) if whole else labels_of(result.class_ids > 0)

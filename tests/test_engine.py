@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,6 +220,7 @@ def test_features_are_forgotten_where_the_encoder_fails(folder, windows, monkeyp
 
 ONE_GOES = """
 import sys
+import time
 import numpy as np
 from segmenter.engine import load_engine
 gone, _ = load_engine(sys.argv[1], "cpu", "openvino")
@@ -237,12 +239,13 @@ for number in range(1, 20):
 def test_memory_of_an_engine_that_is_gone_is_left_alone():
     """What takes its place at the same addresses belongs to others; emptied, it ends the process."""
     command = [sys.executable, "-c", ONE_GOES, str(WEIGHTS / "cars")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=WEIGHTS.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 MANY_SHAPES = """
 import sys
+import time
 import numpy as np
 from segmenter.engine import load_engine
 from tests.robustness.limits import status
@@ -261,7 +264,8 @@ print((status("VmRSS") - before) / 2**20)
 def test_windows_of_many_shapes_do_not_fill_the_memory():
     """Without a limit the kernels of 60 more shapes are 300 MB."""
     command = [sys.executable, "-c", MANY_SHAPES, str(WEIGHTS / "nuclei")]
-    assert float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) < 50
+    done = subprocess.run(command, cwd=WEIGHTS.parent, check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 50
 
 
 def test_a_cuda_engine_would_stack_windows_of_one_shape(windows):
@@ -282,7 +286,9 @@ def test_the_network_runs_in_evaluation_mode():
 @pytest.mark.parametrize("task", TASKS)
 def test_the_committed_models_agree_whatever_the_engine(task):
     picture = sample(task)
-    exact, fast = (Segmenter.load(task, device="cpu", engine=name).predict(picture) for name in ("torch", "openvino"))
+    models = [Segmenter.load(task, device="cpu", engine=name) for name in ("torch", "openvino")]
+    assert [model._engine.name for model in models] == ["torch", "openvino"]
+    exact, fast = (model.predict(picture) for model in models)
     assert (exact.class_ids == fast.class_ids).mean() >= 0.999
     assert np.abs(exact.confidence - fast.confidence).mean() < 0.002
     assert exact.familiarity == pytest.approx(fast.familiarity, abs=1e-2)
@@ -377,13 +383,16 @@ def test_a_cache_that_cannot_be_written_costs_the_cache_only(folder, tmp_path, m
 
 
 def test_the_cache_is_bounded(folder, monkeypatch):
+    """Those that were used last are kept."""
     monkeypatch.setattr(engine_openvino, "MOST_CACHED", 2)
     _, config = load_network(folder)
     found = []
-    for seed in range(4):
+    for seed in (0, 1, 2, 1, 3):
         save(folder, CLASSIC, seed)
         found.append(converted(folder, config))
-    assert [is_whole(entry) for entry in found] == [False, False, True, True]
+        time.sleep(0.02)  # the clock of files goes in steps
+    assert found[1] == found[3]
+    assert [is_whole(found[index]) for index in (0, 1, 2, 4)] == [False, True, False, True]
 
 
 def test_missing_weights_are_named(folder, refusal):
@@ -395,6 +404,12 @@ def test_missing_weights_are_named(folder, refusal):
 def test_the_cache_is_the_users():
     assert engine_openvino.cache_folder().name == "openvino" and engine_openvino.cache_folder().is_absolute()
     assert not engine_openvino.cache_folder().is_relative_to(WEIGHTS.parent)
+
+
+@on_linux
+def test_the_cache_is_where_the_user_has_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert engine_openvino.cache_folder() == tmp_path / "segmenter" / "openvino"
 
 
 # ---------------------------------------------------------------- threads
@@ -411,9 +426,10 @@ def test_the_cache_is_the_users():
         ({}, float("inf")),
     ],
 )
-def test_the_share_of_a_container(tmp_path, files, share):
+def test_the_share_of_a_container(tmp_path, monkeypatch, files, share):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(64), raising=False)
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert cgroup_share(tmp_path) == share
-    assert 1 <= usable_cpus(tmp_path) <= max(1, np.ceil(share))
+    assert usable_cpus(tmp_path) == min(64, np.ceil(share))

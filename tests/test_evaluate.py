@@ -14,6 +14,7 @@ from torch import nn
 from segmenter import Segmenter
 from segmenter.config import Config
 from segmenter.engine_torch import TorchEngine
+from segmenter.predict import WEIGHTS
 from segmenter.tasks import TASKS
 from train import cars, evaluate, nuclei, water
 from train.data import different
@@ -139,6 +140,19 @@ def test_metrics_of_other_splits_stay(tmp_path):
         "val": {"own_size": {"mean_iou": 0.6}},
     }
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_the_command_scores_and_draws(root, tmp_path):
+    shutil.copytree(WEIGHTS / "cars", tmp_path / "run")
+    metrics = tmp_path / "run" / "metrics.json"
+    metrics.unlink()
+    given = ["cars", "--data", str(root), "--weights", str(tmp_path / "run"), "--device", "cpu"]
+    main([*given, "--limit", "1"])
+    assert not metrics.exists()
+    main([*given, "--sheets", str(tmp_path / "sheets")])
+    pictures = len(different(cars.examples(root, "test", cars.RECIPES["default"])))
+    assert json.loads(metrics.read_text())["test"]["own_size"]["images"] == pictures > 0
+    assert {path.name for path in (tmp_path / "sheets").iterdir()} == {"best.png", "middle.png", "worst.png"}
 
 
 @pytest.mark.parametrize(

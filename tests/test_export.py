@@ -124,7 +124,7 @@ def test_cvat_of_hard_shapes(name, task):
     check_cvat(shaped_result(name, task))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(results())
 def test_cvat_of_anything(result):
     check_cvat(result)
@@ -169,7 +169,6 @@ def test_safe_stem(name, stem):
     assert safe_stem(name) == stem
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_a_safe_stem_of_anything(name):
     stem = safe_stem(name)

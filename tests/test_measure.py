@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 from generated_results import SHAPES, result_of, results, shaped_result
-from hypothesis import given, settings
+from hypothesis import given
 from scipy import ndimage
 
 from segmenter.measure import ObjectStats, Region, area, objects, regions
@@ -117,7 +117,6 @@ def test_regions_of_hard_shapes(name, task):
     check_regions(shaped_result(name, task))
 
 
-@settings(deadline=None)
 @given(results())
 def test_regions_of_anything(result):
     check_regions(result)

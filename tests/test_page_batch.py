@@ -173,13 +173,15 @@ def test_what_waits_for_its_turn_is_kept(
     assert touched and all(last in paths for paths in touched)
 
 
-def test_files_in_use_begin_a_new_life(tmp_path: Path) -> None:
+def test_files_in_use_begin_a_new_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used, unused = tmp_path / "used", tmp_path / "unused"
     for path in (used, unused):
         path.write_bytes(b"x")
     time.sleep(0.05)
     workspace.keep([used, tmp_path / "gone"])
-    workspace.sweep(tmp_path, keep_seconds=0.04)
+    between = (used.stat().st_ctime + unused.stat().st_ctime) / 2
+    monkeypatch.setattr(workspace.time, "time", lambda: between + 100)
+    workspace.sweep(tmp_path, keep_seconds=100)
     assert used.exists() and not unused.exists()
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -272,6 +273,7 @@ def test_a_sweep_takes_the_old_and_the_too_many(tmp_path: Path) -> None:
     for number in range(4):
         (tmp_path / f"{number}").mkdir()
         (tmp_path / f"{number}" / "file").write_bytes(bytes(100))
+        time.sleep(0.02)  # the clock of files goes in steps
     workspace.sweep(tmp_path, keep_seconds=100, most_bytes=250)
     assert [path.parent.name for path in sorted(tmp_path.rglob("file"))] == ["2", "3"]
     assert len(list(tmp_path.iterdir())) == 4  # a folder is new, and may be about to be filled

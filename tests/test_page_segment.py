@@ -347,7 +347,8 @@ def test_a_deep_tiff_is_shown_as_a_jpeg(fakes: dict[str, FakeSegmenter], tmp_pat
         shown = came(given(tmp_path / "deep.tif"), "nuclei", Desk(), *LOOKS)
         assert shown.view.source.name == "deep.tif"
         preview = Image.open(shown.picture)
-        assert preview.format == "JPEG" and preview.size == (60, 40) and preview.getextrema()[0] >= (0, 250)
+        assert preview.format == "JPEG" and preview.size == (60, 40)
+        assert abs(np.asarray(preview).mean() - 127) < 5  # a ramp from black to white
 
 
 def test_the_file_button_fills_the_place_of_the_picture(fakes: dict[str, FakeSegmenter], picture: Path) -> None:

@@ -17,7 +17,6 @@ from segmenter.image import ImageError
 from segmenter.networks import ClassicUNet, save_network
 from segmenter.predict import Segmenter, Stopped
 from segmenter.tasks import TASKS
-from segmenter.threads import usable_cpus
 
 # Logits 1, -1, -1 of a plainly coloured pixel: e / (e + 2 / e), and of two maps e / (e + 1 / e).
 SURE_OF_THREE = math.e / (math.e + 2 / math.e)
@@ -285,7 +284,8 @@ def test_an_enlarged_picture_keeps_its_size(segmenter_for, size):
     assert all(side % 32 == 0 and side <= 64 for shape in model.fake.shapes for side in shape[2:])
 
 
-def test_pictures_are_taken_as_they_are_needed(segmenter_for, noise):
+def test_pictures_are_taken_as_they_are_needed(segmenter_for, noise, monkeypatch):
+    monkeypatch.setattr("segmenter.predict.usable_cpus", lambda: 2)
     taken = []
 
     def images():
@@ -297,7 +297,7 @@ def test_pictures_are_taken_as_they_are_needed(segmenter_for, noise):
     assert taken == []
     for number in range(5):
         assert (next(results).image == noise(8, 8, seed=number)).all()
-        assert len(taken) <= number + 1 + 2 * (usable_cpus() + 1)
+        assert len(taken) <= number + 1 + 2 * 3
     results.close()
     assert len(taken) < 100
 
@@ -410,6 +410,14 @@ def test_load_predicts_with_what_the_folder_holds(pets_folder, quarters, task, k
     # green - red is 2 after normalisation: logits 2, 8, 0 there and 2, 0, 0 elsewhere
     assert result.confidence[0, 63] == pytest.approx(1 / (1 + math.exp(-6) + math.exp(-8)), abs=1e-5)
     assert result.confidence[0, 0] == pytest.approx(1 / (1 + 2 * math.exp(-2)), abs=1e-5)
+
+
+def test_load_mirrors_where_asked(pets_folder, noise):
+    model = Segmenter.load("pets", weights=pets_folder, device="cpu", flips=True)
+    run, calls = model._engine.run, []
+    model._engine.run = lambda windows: calls.append(1) or run(windows)
+    model.predict(noise(64, 64))
+    assert len(calls) == 2
 
 
 def test_weights_of_another_task(pets_folder, refusal):

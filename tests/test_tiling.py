@@ -50,7 +50,7 @@ def test_tile_starts(length, tile, overlap, starts):
 
 
 @given(length=st.integers(1, 3000), tile=st.integers(1, 300), share=st.floats(0, 0.999))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_starts_cover_the_side_and_overlap(length, tile, share):
     overlap = int(tile * share)
     starts = tile_starts(length, tile, overlap)
@@ -150,7 +150,7 @@ def test_identity_gives_the_image_back(noise, size, overlap):
     tile=st.sampled_from([32, 64]),
     overlap=st.integers(0, 30),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_identity_at_any_size(height, width, tile, overlap):
     image = np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), np.uint8)
     values = put_together(run_tiles(Identity(), image, tile, overlap))

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from segmenter import Segmenter
+from segmenter.config import load_config
 from segmenter.networks import build_network, count_parameters
 from segmenter.predict import WEIGHTS
 from train import cars, nuclei, pets, water
@@ -42,6 +43,11 @@ TRAININGS = {module.TRAINING.task.name: module.TRAINING for module in (pets, wat
 ANCESTORS = {"pets": 34_513_475, "water": 8_639_811 - 33, "nuclei": 9_946_355, "cars": 2_158_722}
 TINY = {"_model_class": "ClassicUNet", "filters": [4, 8], "dropout": 0.2, "norm": True}
 SMALL = {"network": TINY, "size": 64, "crop": 64, "overlap": 16, "batch": 4, "epochs": 2, "repeat": 1}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(own_cache):
+    """What is trained here is converted there."""
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +153,17 @@ def start(
     """A run in a process of its own, which has none of the threads that tests before it left."""
     command = [sys.executable, "-c", before + RUNNER, *first, *arguments(root, out, "--precision", "32-true", *more)]
     here = Path(__file__).parent.parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here / "tests")])}
+    cache = {"XDG_CACHE_HOME": str(out.parent / "cache")}
+    environment = {**os.environ, **cache, "PYTHONPATH": os.pathsep.join([str(here), str(here / "tests")])}
     return subprocess.Popen(command, cwd=here, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
+
+
+def ended(process: subprocess.Popen[bytes]) -> int:
+    """How a run ends; it is not left behind where it does not."""
+    try:
+        return process.wait(120)
+    finally:
+        process.kill()
 
 
 def assert_same_weights(whole: Path, killed: Path) -> None:
@@ -159,7 +174,7 @@ def assert_same_weights(whole: Path, killed: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(root, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start(root, whole).wait(120) == 0
+    assert ended(start(root, whole)) == 0
     process = start(root, killed)
     deadline = time.monotonic() + 120
     while not (killed / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
@@ -167,7 +182,7 @@ def test_a_killed_run_resumes_to_the_same_weights(root, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait(30)
     assert not (killed / "model.safetensors").exists()
-    assert start(root, killed, "--resume").wait(120) == 0
+    assert ended(start(root, killed, "--resume")) == 0
     assert_same_weights(whole, killed)
     lines = [json.loads((folder / "config.json").read_text())["_segmenter"]["metrics"] for folder in (whole, killed)]
     assert lines[0]["epoch"] == lines[1]["epoch"]
@@ -198,7 +213,7 @@ setattr(owner, place, killing(getattr(owner, place)))
 def test_a_run_killed_again_and_again_resumes_to_the_same_weights(root, tmp_path):
     """Before a step, before the optimiser's, in validation, with a checkpoint made and with one written beside."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start(root, whole).wait(120) == 0
+    assert ended(start(root, whole)) == 0
     for place, count in (
         ("training_step", 1),
         ("replace", 1),
@@ -211,9 +226,9 @@ def test_a_run_killed_again_and_again_resumes_to_the_same_weights(root, tmp_path
         ("optimizer_step", 1),
     ):
         resume = ["--resume"] if list(killed.rglob("last.ckpt")) else []
-        assert start(root, killed, *resume, before=KILLER, first=[place, str(count)]).wait(120) == -signal.SIGKILL
+        assert ended(start(root, killed, *resume, before=KILLER, first=[place, str(count)])) == -signal.SIGKILL
         assert not (killed / "model.safetensors").exists()
-    assert start(root, killed, "--resume").wait(120) == 0
+    assert ended(start(root, killed, "--resume")) == 0
     assert_same_weights(whole, killed)
 
 
@@ -525,9 +540,16 @@ def test_a_recipe_of_an_earlier_version_is_read():
 
 def test_a_run_goes_on_from_given_weights(root, tmp_path):
     still = small(water.TRAINING, network={**TINY, "norm": False}, epochs=1, learning_rate=0.0, teacher="")
+    other = replace(still, recipes={name: replace(recipe, seed=99) for name, recipe in still.recipes.items()})
     main(still, arguments(root, tmp_path / "first"))
-    main(still, [*arguments(root, tmp_path / "second"), "--start", str(tmp_path / "first")])
+    main(other, [*arguments(root, tmp_path / "second"), "--start", str(tmp_path / "first")])
     assert_same_weights(tmp_path / "first", tmp_path / "second")
+
+
+def test_the_shipped_weights_can_be_gone_on_from():
+    recipe = water.RECIPES["base"]
+    network, config = start_network(recipe, water.TRAINING.config(recipe), "imagenet", WEIGHTS / "water")
+    assert network.training and config.mean == load_config(WEIGHTS / "water").mean
 
 
 def test_the_running_mean_is_what_is_kept(root, tmp_path):
