@@ -40,8 +40,9 @@ class Desk:
             self._parked.clear()
             self._shown = lambda: None
         self.source = source
-        self._latest = mine = object()
-        return lambda: self._latest is not mine or is_abandoned()
+        self._latest = object()
+        is_past = self.watch()
+        return lambda: is_past() or is_abandoned()
 
     def watch(self) -> Callable[[], bool]:
         """What is returned tells whether another picture, or another look of a model at it, has begun since."""

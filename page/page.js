@@ -80,27 +80,20 @@
 
   // The line of the comparison goes where it is pressed; told is which part of the picture lies left of it.
   const LINE = "#slider [data-testid=slider]";
-  const tellLine = (line) => {
+  const measureLine = (line) => {
     const image = document.querySelector("#slider img");
+    if (!image?.naturalWidth) return null; // no picture has come yet
     const { scale, left } = lie(image);
     const width = image.naturalWidth * scale;
     const place = line.getBoundingClientRect();
-    const part = (place.left + place.width / 2 - left) / width;
-    if (Number.isFinite(part)) line.setAttribute("aria-valuenow", Math.round(100 * part));
-    return { left, width, part };
+    return { left, width, top: place.top, part: (place.left + place.width / 2 - left) / width };
   };
-  const moveLine = (line, part) => {
-    const { left, width } = tellLine(line);
-    if (!width) return; // no picture has come yet
-    const place = [left + Math.min(Math.max(part, 0), 1) * width, line.getBoundingClientRect().top];
-    line.dispatchEvent(mouse("mousedown", ...place));
-    window.dispatchEvent(mouse("mouseup", ...place));
-  };
-  const retellLine = () => requestAnimationFrame(() => {
+  const tellLine = () => requestAnimationFrame(() => {
     const line = document.querySelector(LINE);
-    if (line && document.querySelector("#slider img")) tellLine(line);
+    const measured = line && measureLine(line);
+    if (measured) line.setAttribute("aria-valuenow", Math.round(100 * measured.part));
   });
-  for (const event of ["load", "mouseup", "touchend", "focusin", "resize"]) window.addEventListener(event, retellLine, true);
+  for (const event of ["load", "mouseup", "touchend", "focusin", "resize"]) window.addEventListener(event, tellLine, true);
 
   // Arrow keys move both, with Shift by less; the pixel under the cross is asked for when the key is let go.
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -110,8 +103,13 @@
     const arrow = ARROWS[event.key];
     if (!arrow && !(event.key in ENDS)) return;
     event.preventDefault();
+    const measured = measureLine(line);
+    if (!measured) return;
     const step = event.shiftKey ? 0.002 : 0.02;
-    moveLine(line, arrow ? tellLine(line).part + (arrow[0] - arrow[1]) * step : ENDS[event.key]);
+    const part = arrow ? measured.part + (arrow[0] - arrow[1]) * step : ENDS[event.key];
+    const place = [measured.left + Math.min(Math.max(part, 0), 1) * measured.width, measured.top];
+    line.dispatchEvent(mouse("mousedown", ...place));
+    window.dispatchEvent(mouse("mouseup", ...place));
   };
   const keyOnResult = (image, event) => {
     const arrow = ARROWS[event.key];
@@ -176,7 +174,7 @@
     line.tabIndex = 0;
     line.setAttribute("role", "slider");
     line.setAttribute("aria-label", "Line between the picture and what was found");
-    tellLine(line);
+    tellLine();
   };
 
   // Who hears the page is told what changes from one place, which is there before its words are.

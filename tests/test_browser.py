@@ -118,6 +118,21 @@ def pixels_asked(tab: Tab) -> list[list[int]]:
     return asked
 
 
+def plain_result(
+    open_tab: Callable[..., Tab], tmp_path: Path, size: tuple[int, int]
+) -> tuple[Tab, list[list[int]], int, int]:
+    """A tab that shows the result of a picture of one colour, the pixels that it asks about from now on, and the width
+    and height of the picture that it shows."""
+    Image.new("RGB", size, (90, 120, 60)).save(tmp_path / "plain.png")
+    tab = open_tab()
+    asked = pixels_asked(tab)
+    tab.upload(tmp_path / "plain.png")
+    tab.page.wait_for_selector("#result img")
+    tab.page.wait_for_function(LOADED)
+    width, height = tab.page.locator("#result img").evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    return tab, asked, width, height
+
+
 def test_a_click_on_the_picture_asks_what_is_there(open_tab: Callable[..., Tab]) -> None:
     tab = open_tab()
     tab.page.click(".example >> nth=0")
@@ -134,15 +149,8 @@ def test_a_click_is_for_the_pixel_that_it_hits(
     open_tab: Callable[..., Tab], tmp_path: Path, size: tuple[int, int]
 ) -> None:
     """In a picture that is shown enlarged too, and beside it a click is for none."""
-    Image.new("RGB", size, (90, 120, 60)).save(tmp_path / "plain.png")
-    tab = open_tab()
-    asked = pixels_asked(tab)
-    tab.upload(tmp_path / "plain.png")
-    tab.page.wait_for_selector("#result img")
-    tab.page.wait_for_function(LOADED)
-    image = tab.page.locator("#result img")
-    width, height = image.evaluate("image => [image.naturalWidth, image.naturalHeight]")
-    box = image.bounding_box()
+    tab, asked, width, height = plain_result(open_tab, tmp_path, size)
+    box = tab.page.locator("#result img").bounding_box()
     scale = min(box["width"] / width, box["height"] / height)
     left, top = box["x"] + (box["width"] - width * scale) / 2, box["y"] + (box["height"] - height * scale) / 2
 
@@ -163,13 +171,7 @@ def test_a_click_is_for_the_pixel_that_it_hits(
 @pytest.mark.parametrize("size", [(120, 80), pytest.param((2400, 900), marks=pytest.mark.slow)], ids=["small", "large"])
 def test_the_keyboard_asks_for_a_pixel_too(open_tab: Callable[..., Tab], tmp_path: Path, size: tuple[int, int]) -> None:
     """Arrow keys go a fortieth of the longer side, with Shift a pixel, and not beyond the picture."""
-    Image.new("RGB", size, (90, 120, 60)).save(tmp_path / "plain.png")
-    tab = open_tab()
-    asked = pixels_asked(tab)
-    tab.upload(tmp_path / "plain.png")
-    tab.page.wait_for_selector("#result img")
-    tab.page.wait_for_function(LOADED)
-    width, height = tab.page.locator("#result img").evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    tab, asked, width, height = plain_result(open_tab, tmp_path, size)
     assert not tab.page.is_visible("#point .keys")
     tab.page.focus("#result button:has(img)")
     for key in ("Enter", "ArrowRight", "Shift+ArrowDown", "Shift+ArrowLeft", *["ArrowUp"] * 30):

@@ -23,9 +23,7 @@ from train.recipe import Recipe
 SMALL = Recipe({"_model_class": "Unet", "encoder_name": "mobilenet_v2", "decoder_channels": [8, 8, 8, 4, 4]}, size=64)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(own_cache):
-    """What is calibrated here is converted there."""
+pytestmark = pytest.mark.usefixtures("own_cache")  # in which the networks that are made here are converted
 
 
 @pytest.fixture(scope="module")

@@ -220,7 +220,6 @@ def test_features_are_forgotten_where_the_encoder_fails(folder, windows, monkeyp
 
 ONE_GOES = """
 import sys
-import time
 import numpy as np
 from segmenter.engine import load_engine
 gone, _ = load_engine(sys.argv[1], "cpu", "openvino")
@@ -245,7 +244,6 @@ def test_memory_of_an_engine_that_is_gone_is_left_alone():
 
 MANY_SHAPES = """
 import sys
-import time
 import numpy as np
 from segmenter.engine import load_engine
 from tests.robustness.limits import status

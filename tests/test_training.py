@@ -44,9 +44,7 @@ TINY = {"_model_class": "ClassicUNet", "filters": [4, 8], "dropout": 0.2, "norm"
 SMALL = {"network": TINY, "size": 64, "crop": 64, "overlap": 16, "batch": 4, "epochs": 2, "repeat": 1}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(own_cache):
-    """What is trained here is converted there."""
+pytestmark = pytest.mark.usefixtures("own_cache")  # in which the networks that are made here are converted
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ def examples(root: Path, split: str, recipe: Recipe) -> list[Example]:
     def example(name: str) -> Example:
         path = trimaps / f"{name}.png"
         grown = name in derived and recipe.extra and split != "test"
-        read = partial(read_derived, path) if grown else partial(read_trimap, path)
+        read = partial(read_derived if grown else read_trimap, path)
         return Example(name, folder / "images" / f"{name}.jpg", read, "Oxford-IIIT Pet")
 
     found = [example(name) for name in names]

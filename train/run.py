@@ -112,11 +112,11 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
         raise DataError(f"{name} has one split only, the published one; leave --split out.")
     if options.teacher and not training.recipes[options.recipe].teacher:
         raise DataError(f"the recipe {options.recipe} of {name} has no teacher; leave --teacher out.")
-    unused = "--start is given" if options.start else f"the recipe {options.recipe} starts from nothing"
-    if options.encoder not in ("imagenet", "random") and (
-        options.start or training.recipes[options.recipe].init == "random"
-    ):
-        raise DataError(f"--encoder {options.encoder} would not be read, as {unused}; leave it out.")
+    unread = "--start is given" if options.start else ""
+    if not unread and training.recipes[options.recipe].init == "random":
+        unread = f"the recipe {options.recipe} starts from nothing"
+    if unread and options.encoder not in ("imagenet", "random"):
+        raise DataError(f"--encoder {options.encoder} would not be read, as {unread}; leave it out.")
     try:
         device = choose_device(options.device)
     except ValueError as error:

@@ -9,7 +9,6 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 from segmenter.export import FORMATS
@@ -46,13 +45,13 @@ def find(inputs: Sequence[str]) -> Found:
     What is found in a folder or by a pattern keeps its folders below that one, or below the part of the pattern
     before the first such character; hidden files and files without a picture's ending are left out there.
     """
-    found, real = Found(), cache(os.path.realpath)
-    seen: set[str] = set()
+    found = Found()
+    seen: set[Path] = set()
     for text in inputs:
         any_picture = False
         for picture in _pictures(text):
             any_picture = True
-            absolute = os.path.join(real(picture.path.parent), picture.path.name)  # noqa: PTH118 (as the record has it)
+            absolute = true_path(picture.path)
             if RESULT.search(picture.path.name):
                 found.results += absolute not in seen
             elif absolute not in seen:
@@ -61,6 +60,11 @@ def find(inputs: Sequence[str]) -> Found:
         if not any_picture:
             found.missing[text] = _why(text)
     return found
+
+
+def true_path(path: Path) -> Path:
+    """Where a picture is, by whatever links its folder was reached."""
+    return Path(os.path.realpath(path.parent)) / path.name
 
 
 def _pictures(text: str) -> Iterator[Picture]:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from segmenter.cli.pictures import Picture
+from segmenter.cli.pictures import Picture, true_path
 from segmenter.export import TABLE_ENCODING, safe_cell, safe_stem
 from segmenter.files import write_whole
 from segmenter.measure import area
@@ -123,7 +123,7 @@ class Record:
                 return name
 
     def _source(self, path: Path) -> str:
-        absolute = Path(os.path.realpath(path.parent)) / path.name  # by whatever links it was reached
+        absolute = true_path(path)
         try:
             return Path(os.path.relpath(absolute, os.path.realpath(self.out))).as_posix()
         except ValueError:  # on Windows there is no way from one drive to another
