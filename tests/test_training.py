@@ -482,7 +482,10 @@ def test_a_slip_costs_no_earlier_run(root, tmp_path, capsys):
         (["--data", "nowhere"], "is not at nowhere"),
         (["--precision", "half"], "argument --precision: invalid choice: 'half'"),
         (["--encoder", "none.safetensors"], "none.safetensors is no encoder file"),
-        (["--start", "nowhere", "--encoder", "none.safetensors"], "would not be read, as --start is given"),
+        (
+            ["--start", "nowhere", "--encoder", "none.safetensors"],
+            "would not be read, as training goes on from nowhere",
+        ),
         (["--start", "nowhere"], "nowhere has no readable config.json"),
     ):
         with pytest.raises(SystemExit):

@@ -51,9 +51,11 @@ ZOOM_LIMITS = (0.0, 200.0, 400.0, 800.0, 1600.0)
 WORTH = 0.005  # AP that a higher limit must gain, for to read a picture enlarged takes some three times as long
 
 
-def calibrate(training: TrainingTask, folder: Path, root: Path, device: str, limit: int | None = None) -> None:
+def calibrate(
+    training: TrainingTask, folder: Path, root: Path, device: str, limit: int | None = None, judges: bool = True
+) -> None:
     """Choose everything above for the weights in ``folder``, write it into their config and print it; with a
-    ``limit``, from so many validation pictures and without the judges of strange ones, which need thousands."""
+    ``limit``, from so many validation pictures. ``judges`` of strange ones are learnt from thousands, in ``root``."""
     network, config = load_network(folder)
     recipe = Recipe.of(config.recipe)
     val = training.examples(root, "val", recipe)[:limit]
@@ -71,7 +73,7 @@ def calibrate(training: TrainingTask, folder: Path, root: Path, device: str, lim
             config = choose_zoom(training, engine, choose_seeds(training, engine, enlarged, val), val)
         config = choose_seeds(training, engine, config, val)
     familiarity = config.familiarity  # of these weights, where it was measured before
-    if limit is None:
+    if judges:
         segmenter, parts = Segmenter(training.task, engine, config), Encoder(network, config).parts
         familiarity = fit_familiarity(training, segmenter, parts, val, root, recipe) or familiarity
     print(f"temperature {config.temperature}, offsets {config.offsets}")

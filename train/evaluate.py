@@ -34,6 +34,7 @@ from segmenter.tasks import TASKS
 from train import report
 from train.data import DataError, Example, data_root, different, spread
 from train.familiarity import pictures
+from train.own import on_own
 from train.recipe import Recipe
 from train.scores import Scores, reliability_diagram, table
 from train.task import TrainingTask
@@ -169,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m train.evaluate", description=__doc__.split("\n")[0])
     parser.add_argument("task", choices=list(TASKS))
     parser.add_argument("--data", help="folder that holds pets/ water/ nuclei/ cars/ voc/ (default: $SEGMENTER_DATA)")
+    parser.add_argument("--pictures", type=Path, help="folder of your own (see train/own.py); nothing is written then")
     parser.add_argument("--split", default="test", help="test, val, train, and per task stage1_test or voc")
     parser.add_argument("--weights", type=Path, help="folder of weights (default: weights/TASK)")
     parser.add_argument("--device", default="auto")
@@ -178,16 +180,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     training: TrainingTask = importlib.import_module(f"train.{options.task}").TRAINING
     folder = options.weights or WEIGHTS / options.task
+    if options.pictures:
+        training = on_own(training)
     try:
         if options.split not in training.splits:
             raise DataError(f"{options.task} has no split {options.split!r}; it has {', '.join(training.splits)}.")
         segmenter = Segmenter.load(options.task, folder, options.device, flips=options.flips)
-        root = data_root(options.data)
+        root = options.pictures or data_root(options.data)
         examples = different(training.examples(root, options.split, run_recipe(segmenter)))[: options.limit]
         if not examples:
             raise DataError(f"the split {options.split} of {options.task} holds no picture.")
         found = evaluate(training, segmenter, examples)
-        if options.split == "test" and options.limit is None:
+        if options.split == "test" and options.limit is None and not options.pictures:
             found |= unfamiliar(segmenter, root)
     except (DataError, WeightsError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -195,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show(options.task, options.split, found)
     if options.sheets:
         sheets(training, segmenter, examples, options.sheets)
-    if options.limit is None and not options.flips:
+    if options.limit is None and not options.flips and not options.pictures:
         write_metrics(folder, options.split, found)
 
 

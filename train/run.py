@@ -17,10 +17,12 @@ import torch
 from segmenter.config import CONFIG_FILE, METRICS_FILE, WeightsError
 from segmenter.engine import choose_device
 from segmenter.networks import count_parameters, save_network
+from segmenter.predict import WEIGHTS
 from train import report
 from train.check import check
 from train.data import DataError, data_root
 from train.fit import CHECKPOINTS, TENSORBOARD, best_checkpoint, fit, hardware
+from train.own import on_own
 from train.recipe import Recipe
 from train.start import load_teacher, start_network
 from train.task import TrainingTask
@@ -49,6 +51,11 @@ def parse(training: TrainingTask, arguments: Sequence[str] | None) -> argparse.N
         description=f"Train the {training.task.name} model: {training.task.description}",
     )
     parser.add_argument("--data", help="folder that holds pets/ water/ nuclei/ cars/ voc/ (default: $SEGMENTER_DATA)")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        help="folder of your own images/ and masks/ (see train/own.py), to fit the shipped weights to instead",
+    )
     parser.add_argument("--recipe", default="default", choices=sorted(training.recipes))
     parser.add_argument("--epochs", type=whole(1), help="instead of the recipe's")
     parser.add_argument("--batch", type=whole(1), help="instead of the recipe's")
@@ -98,8 +105,12 @@ def main(training: TrainingTask, arguments: Sequence[str] | None = None) -> None
 def run(training: TrainingTask, options: argparse.Namespace) -> Path:
     """Train by the recipe asked for, calibrate, write, evaluate; the folder of the finished weights."""
     name = training.task.name
-    root = data_root(options.data)
-    out: Path = options.out or Path("runs") / f"{name}-{options.recipe}"
+    if options.pictures:
+        training = on_own(training)
+        options.start = options.start or WEIGHTS / name
+        refuse_with_pictures(options)
+    root = options.pictures or data_root(options.data)
+    out: Path = options.out or Path("runs") / f"{name}-{'pictures' if options.pictures else options.recipe}"
     if options.download:
         if not training.downloads:
             raise DataError(f"{name} cannot be downloaded without a login; {training.task.sources[0].url} has it.")
@@ -112,7 +123,7 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
         raise DataError(f"{name} has one split only, the published one; leave --split out.")
     if options.teacher and not training.recipes[options.recipe].teacher:
         raise DataError(f"the recipe {options.recipe} of {name} has no teacher; leave --teacher out.")
-    unread = "--start is given" if options.start else ""
+    unread = f"training goes on from {options.start}" if options.start else ""
     if not unread and training.recipes[options.recipe].init == "random":
         unread = f"the recipe {options.recipe} starts from nothing"
     if unread and options.encoder not in ("imagenet", "random"):
@@ -127,9 +138,17 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
     from train.calibrate import calibrate
     from train.evaluate import evaluate_run
 
-    calibrate(training, out, root, device, options.limit)
+    calibrate(training, out, root, device, options.limit, judges=not (options.limit or options.pictures))
     evaluate_run(training, root, out, options)
     return out
+
+
+def refuse_with_pictures(options: argparse.Namespace) -> None:
+    """DataError where an option is given that says nothing of pictures of one's own."""
+    usual = {"data": None, "download": False, "recipe": "default", "split": None, "teacher": None}
+    given = [f"--{name}" for name, value in usual.items() if getattr(options, name) != value]
+    if given:
+        raise DataError(f"--pictures takes no {' and no '.join(given)}; leave that out.")
 
 
 def nothing() -> None:
