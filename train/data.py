@@ -133,9 +133,14 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path} cannot be read ({reason}); unpack the dataset again.") from error
 
 
+def hashed(stem: str) -> int:
+    """A number of 128 bits that follows from a file stem alone, for splits that are the same everywhere."""
+    return int(hashlib.md5(stem.encode()).hexdigest(), 16)
+
+
 def fold(stem: str) -> int:
     """The fold 0 to 9 of a file stem where a dataset has no official split: 0 is test, 1 is val."""
-    return int(hashlib.md5(stem.encode()).hexdigest(), 16) % 10
+    return hashed(stem) % 10
 
 
 def split_of(stem: str) -> str:
@@ -163,11 +168,20 @@ def spread(examples: Sequence[Example], count: int) -> list[Example]:
 def read_grey(path: Path, red: bool = False) -> np.ndarray:
     """A mask file's raw values uint8 (H, W), palette indices as they stand, or the red of what it shows. DataError
     where it cannot be read."""
+
+    def grey(image: Image.Image) -> Image.Image:
+        if red:
+            return image.convert("RGB").getchannel("R")
+        return image if image.mode in ("L", "P") else image.convert("L")
+
+    return read_values(path, grey)
+
+
+def read_values(path: Path, convert: Callable[[Image.Image], Image.Image] = lambda image: image) -> np.ndarray:
+    """The values of a mask file as it stores them, or as ``convert`` makes them. DataError where it cannot be read."""
     try:
         with Image.open(path) as image:
-            if red:
-                return np.array(image.convert("RGB").getchannel("R"))
-            return np.array(image if image.mode in ("L", "P") else image.convert("L"))
+            return np.array(convert(image))
     except Exception as error:  # a damaged file raises whatever its decoder meets first
         reason = getattr(error, "strerror", None) or "it is damaged"
         raise DataError(f"{path} cannot be read ({reason}); restore it.") from error

@@ -182,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = options.weights or WEIGHTS / options.task
     if options.pictures:
         training = on_own(training)
+    whole = options.limit is None and not options.pictures  # all that a split of the datasets holds
     try:
         if options.split not in training.splits:
             raise DataError(f"{options.task} has no split {options.split!r}; it has {', '.join(training.splits)}.")
@@ -191,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not examples:
             raise DataError(f"the split {options.split} of {options.task} holds no picture.")
         found = evaluate(training, segmenter, examples)
-        if options.split == "test" and options.limit is None and not options.pictures:
+        if options.split == "test" and whole:
             found |= unfamiliar(segmenter, root)
     except (DataError, WeightsError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -199,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show(options.task, options.split, found)
     if options.sheets:
         sheets(training, segmenter, examples, options.sheets)
-    if options.limit is None and not options.flips and not options.pictures:
+    if whole and not options.flips:
         write_metrics(folder, options.split, found)
 
 

@@ -12,19 +12,17 @@ goes on from the shipped weights at a quarter of the rate that they were begun w
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
 from segmenter.image import read_image
 from segmenter.tasks import Task
 from segmenter.true_mask import ScoreError, read_true_mask
-from train.data import DataError, Example, require
+from train.data import DataError, Example, hashed, read_values, require
 from train.recipe import Recipe
 from train.task import TrainingTask
 
@@ -59,7 +57,7 @@ def examples(task: Task, root: Path, split: str, recipe: Recipe) -> list[Example
             f"{len(bare)} of {len(images)} pictures have no mask of their name in {root / 'masks'}, {bare[0]} first of "
             "all; put their masks there, or take the pictures out."
         )
-    images.sort(key=lambda image: hashlib.md5(image.stem.encode()).digest())
+    images.sort(key=lambda image: hashed(image.stem))
     tenth = max(1, round(len(images) / 10))
     wanted = {"test": images[:tenth], "val": images[tenth : 2 * tenth], "train": images[2 * tenth :]}[split]
     return [example(task, image, mask) for image in wanted if (mask := masks[image])]
@@ -86,12 +84,7 @@ def read_ids(image: Path, mask: Path, task: Task) -> np.ndarray:
 
 def read_labels(path: Path) -> np.ndarray:
     """Labels int32 (H, W) of objects, 0 is background; of black and white those of connected regions."""
-    try:
-        with Image.open(path) as opened:
-            values = np.asarray(opened)
-    except Exception as error:  # a damaged file raises whatever its decoder meets first
-        reason = getattr(error, "strerror", None) or "it is damaged or no picture"
-        raise DataError(f"{path} cannot be read ({reason}); give a PNG or TIFF of labels.") from error
+    values = read_values(path)
     if values.ndim != 2 or values.dtype.kind not in "bui":
         raise DataError(f"{path} is no picture of labels; save it in grey, with a number for each object.")
     found, labels = np.unique(values, return_inverse=True)

@@ -106,11 +106,12 @@ def run(training: TrainingTask, options: argparse.Namespace) -> Path:
     """Train by the recipe asked for, calibrate, write, evaluate; the folder of the finished weights."""
     name = training.task.name
     if options.pictures:
-        training = on_own(training)
-        options.start = options.start or WEIGHTS / name
         refuse_with_pictures(options)
-    root = options.pictures or data_root(options.data)
-    out: Path = options.out or Path("runs") / f"{name}-{'pictures' if options.pictures else options.recipe}"
+        training, root, kind = on_own(training), options.pictures, "pictures"
+        options.start = options.start or WEIGHTS / name
+    else:
+        root, kind = data_root(options.data), options.recipe
+    out: Path = options.out or Path("runs") / f"{name}-{kind}"
     if options.download:
         if not training.downloads:
             raise DataError(f"{name} cannot be downloaded without a login; {training.task.sources[0].url} has it.")
